@@ -1,0 +1,311 @@
+"""Hockney and LogGP, vectorised over ranks: every rank has its own clock, and the fabric is never shared.
+
+Hockney: The communication challenge for MPP, Parallel Computing 20(3), 1994: alpha + n*beta, both ends held until
+delivery. LogGP: Alexandrov et al., SPAA 1995: o + (n-1)G + L + o, the sender free at its last byte, g between messages.
+Weakness of both: no contention. Only the bytes that one step puts on one port (the first or the last link of a route)
+add up. What every link must have carried is recorded, so that an answer below it is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from commsim.errors import InputError
+from commsim.layout import Layout
+from commsim.program import Ints
+from commsim.result import Timeline
+from commsim.schedule import Messages, Schedule, matched
+from commsim.system import Endpoint, System
+from commsim.topology import NO_LINK, Floats, Path, Topology
+
+TIMELINE_ROWS = 5_000_000
+PATTERNS_KEPT = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The messages of one step, arrays (n,), in exchange order, with what the network does to them."""
+
+    src: Ints
+    dst: Ints
+    n_bytes: Any
+    overhead_s: Any
+    wire_s: Floats  # on its slowest link, alone
+    out_wait_s: Floats  # all that shares its first link in this step, its own wire time included
+    in_wait_s: Floats  # the same for its last link
+    latency_s: Floats
+
+
+class Model:
+    """When the messages of a step are delivered and when their senders go on."""
+
+    name: str
+    description: str
+
+    def charged_bytes(self, n_bytes: Any) -> Any:
+        """Bytes that the model puts on a link for a message."""
+        raise NotImplementedError
+
+    def gap_s(self, endpoint: Endpoint, overhead_s: Any) -> Any:
+        """Added between two messages of one step on one port."""
+        raise NotImplementedError
+
+    def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
+        """Start, release of the sender and delivery of each message.
+
+        `clock` (n_ranks,) is when each rank entered the step; `gate` (n_ranks,), which the model updates, when its port
+        may send again.
+        """
+        raise NotImplementedError
+
+
+class Hockney(Model):
+    """alpha + n*beta."""
+
+    name = "hockney"
+    description = "alpha + n*beta, both ends held until delivery (Hockney 1994); contention is not modelled"
+
+    def charged_bytes(self, n_bytes: Any) -> Any:
+        return n_bytes
+
+    def gap_s(self, endpoint: Endpoint, overhead_s: Any) -> Any:
+        return 0.0
+
+    def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
+        start = np.maximum(clock[batch.src], clock[batch.dst])
+        wire = np.maximum(batch.out_wait_s, batch.in_wait_s)
+        delivered = start + batch.latency_s + 2 * batch.overhead_s + wire
+        return start, delivered, delivered
+
+
+class LogGP(Model):
+    """o + (n-1)G + L + o."""
+
+    name = "loggp"
+    description = (
+        "o + (n-1)G + L + o, sender free at its last byte (Alexandrov et al. 1995); contention is not modelled"
+    )
+
+    def charged_bytes(self, n_bytes: Any) -> Any:
+        return np.maximum(n_bytes - 1, 0)
+
+    def gap_s(self, endpoint: Endpoint, overhead_s: Any) -> Any:
+        return np.maximum(endpoint.gap_s, overhead_s)
+
+    def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
+        start = np.maximum(clock[batch.src], gate[batch.src])
+        sent = start + batch.overhead_s + batch.out_wait_s
+        last_byte = start + batch.overhead_s + np.maximum(batch.out_wait_s, batch.in_wait_s)
+        if gap_s:
+            np.maximum.at(gate, batch.src, sent + np.maximum(gap_s - batch.overhead_s, 0.0))
+        delivered = np.maximum(last_byte + batch.latency_s, clock[batch.dst]) + batch.overhead_s
+        return start, sent, delivered
+
+
+@dataclass
+class Run:
+    """What a run of the clocks leaves. ``finish_s`` and ``reduction_s`` (n_ranks,), the others (n_links,)."""
+
+    finish_s: Floats
+    reduction_s: Floats
+    latency_s: float  # of the longest message of every step, with its overheads, added up
+    link_bytes: Floats
+    link_busy_s: Floats
+    n_messages: int
+    n_steps: int
+    timeline: Timeline | None
+
+
+def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeline_ranks: Ints | None = None) -> Run:
+    """Advance every rank's clock through the schedule, step by step.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Of all ranks.
+    system : System
+    layout : Layout
+    model : Model
+    timeline_ranks : array, optional
+        Record the messages that these ranks send or receive.
+
+    Raises
+    ------
+    InputError
+        If the timeline would have more than 5 million rows.
+    """
+    clock, gate, reduction = (np.zeros(schedule.n_ranks) for _ in range(3))
+    traffic = _Traffic(system.topology)
+    rows: list[tuple[Any, ...]] = []
+    n_messages = n_steps = n_rows = 0
+    latency_s = 0.0
+    for index, step in enumerate(schedule):
+        n_steps += 1
+        parts = [matched(exchange, schedule, index) for exchange in step]
+        if not parts:
+            continue
+        src, dst, n_bytes, reduces, one_each = _joined(parts, layout)
+        n_messages += len(src)
+        pattern = traffic.pattern(src, dst, one_each)
+        batch = _batch(pattern, n_bytes, system.endpoint, model)
+        traffic.add(pattern, n_bytes, batch.wire_s)
+        latency_s += float((batch.latency_s + 2 * batch.overhead_s).max(initial=0.0))
+        start, released, delivered = model.delivery(clock, gate, batch, system.endpoint.gap_s)
+        if timeline_ranks is not None:
+            rows.append(_timeline_rows(index, src, dst, n_bytes, start, delivered, timeline_ranks))
+            n_rows += len(rows[-1][1])
+            if n_rows > TIMELINE_ROWS:
+                raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
+        clock = _advance(clock, batch, released, delivered, reduces, reduction, system.endpoint, pattern)
+    link_bytes, link_busy = traffic.totals()
+    timeline = _timeline(rows) if rows else None
+    return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, timeline)
+
+
+def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool]:
+    """All exchanges of a step as one set of messages: src, dst, bytes, whether each reduces, one each way at most."""
+    n_bytes = [layout.bytes_of(part.receive) for part in parts]
+    if len(parts) == 1:
+        part = parts[0]
+        return part.src, part.dst, n_bytes[0], part.reduce, part.one_each
+    counts = [len(part.src) for part in parts]
+    sizes = np.concatenate([np.broadcast_to(b, n) for b, n in zip(n_bytes, counts, strict=True)])
+    reduces = np.repeat([part.reduce for part in parts], counts)
+    return np.concatenate([p.src for p in parts]), np.concatenate([p.dst for p in parts]), sizes, reduces, False
+
+
+@dataclass(eq=False)
+class _Pattern:
+    """Who sends to whom: everything about a step that does not depend on sizes."""
+
+    src: Ints
+    dst: Ints
+    path: Path
+    one_each: bool
+    remote: Any  # array of bool, or True where no message is to oneself
+    both_ways: Any  # array of bool: one of its ends sends and receives
+    shared: bool  # whether some port carries more than one message
+    link_bytes: Floats = field(init=False)
+    wire_s: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.link_bytes, self.wire_s = np.zeros(len(self.src)), np.zeros(len(self.src))
+
+
+class _Traffic:
+    """Patterns seen lately, and what all links carried."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._patterns: dict[bytes, _Pattern] = {}
+        self._bytes, self._busy_s = np.zeros(topology.n_links), np.zeros(topology.n_links)
+
+    def pattern(self, src: Ints, dst: Ints, one_each: bool) -> _Pattern:
+        key = src.tobytes() + dst.tobytes()
+        found = self._patterns.get(key)
+        if found is None:
+            if len(self._patterns) >= PATTERNS_KEPT:
+                self._flush(self._patterns.pop(next(iter(self._patterns))))
+            found = self._patterns[key] = self._new(src, dst, one_each)
+        return found
+
+    def _new(self, src: Ints, dst: Ints, one_each: bool) -> _Pattern:
+        path = self._topology.path(src, dst)
+        here = src == dst
+        n = max(int(src.max(initial=0)), int(dst.max(initial=0))) + 1
+        sends, receives = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        sends[src[~here]] = receives[dst[~here]] = True
+        both = sends & receives
+        shared = any(len(np.unique(port[port >= 0])) < (port >= 0).sum() for port in (path.first, path.last))
+        return _Pattern(src, dst, path, one_each, ~here if here.any() else True, both[src] | both[dst], shared)
+
+    def add(self, pattern: _Pattern, n_bytes: Any, wire_s: Floats) -> None:
+        pattern.link_bytes += n_bytes
+        pattern.wire_s += wire_s
+
+    def _flush(self, pattern: _Pattern) -> None:
+        hops = pattern.path.hops
+        used = hops != NO_LINK
+        per_hop = np.broadcast_to(pattern.link_bytes[:, None], hops.shape)[used]
+        # the wire time is that of the slowest link; a faster one is busy for less
+        ratio = pattern.path.bandwidth_Bps[:, None] / self._topology.links.bandwidth_Bps[hops]
+        busy = (pattern.wire_s[:, None] * ratio)[used]
+        self._bytes += np.bincount(hops[used], per_hop, self._topology.n_links)
+        self._busy_s += np.bincount(hops[used], busy, self._topology.n_links)
+
+    def totals(self) -> tuple[Floats, Floats]:
+        while self._patterns:
+            self._flush(self._patterns.popitem()[1])
+        return self._bytes, self._busy_s
+
+
+def _batch(pattern: _Pattern, n_bytes: Any, endpoint: Endpoint, model: Model) -> Batch:
+    overhead, share = endpoint.message.at(n_bytes)
+    if endpoint.both_ways is not None:
+        overhead_both, share_both = endpoint.both_ways.at(n_bytes)
+        overhead = np.where(pattern.both_ways, overhead_both, overhead)
+        share = np.where(pattern.both_ways, share_both, share)
+    overhead = overhead * pattern.remote
+    path = pattern.path
+    wire = model.charged_bytes(n_bytes) / (path.bandwidth_Bps * share)
+    out_wait = in_wait = wire
+    if pattern.shared:
+        gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
+        out_wait, in_wait = (_port_wait(port, wire, gap) for port in (path.first, path.last))
+    return Batch(pattern.src, pattern.dst, n_bytes, overhead, wire, out_wait, in_wait, path.latency_s)
+
+
+def _port_wait(port: Ints, wire: Floats, gap: Floats) -> Floats:
+    """Until the last byte of everything that the step puts on each message's port: sizes add up, gaps between them."""
+    on_port = port != NO_LINK
+    total = np.bincount(port[on_port], (wire + gap)[on_port], int(port.max(initial=0)) + 1)
+    return np.where(on_port, np.maximum(total[port] - gap, wire), wire)
+
+
+def _advance(
+    clock: Floats,
+    batch: Batch,
+    released: Floats,
+    delivered: Floats,
+    reduces: Any,
+    reduction: Floats,
+    endpoint: Endpoint,
+    pattern: _Pattern,
+) -> Floats:
+    """The clocks after the step: a rank waits for its sends, receives and reductions, which run one at a time."""
+    done = clock.copy()
+    overhead, throughput_Bps = endpoint.reduction.at(batch.n_bytes)
+    cost = np.broadcast_to((overhead + batch.n_bytes / throughput_Bps) * reduces, len(delivered))
+    if pattern.one_each:
+        done[batch.src] = np.maximum(done[batch.src], released)
+        done[batch.dst] = np.maximum(done[batch.dst], delivered + cost)
+        reduction[batch.dst] += cost
+        return done
+    np.maximum.at(done, batch.src, released)
+    np.maximum.at(done, batch.dst, delivered)
+    # In exchange order: the last reduction of a rank ends at max over i of (arrival of i + all costs from i on).
+    order = np.argsort(batch.dst, kind="stable")
+    dst, ordered = batch.dst[order], cost[order]
+    total = np.bincount(dst, ordered, len(clock))
+    before = np.cumsum(ordered) - ordered
+    first = np.searchsorted(dst, dst)
+    from_here_on = total[dst] - (before - before[first])
+    np.maximum.at(done, dst, delivered[order] + np.where(ordered > 0, from_here_on, 0.0))
+    reduction += total
+    return done
+
+
+def _timeline_rows(
+    step: int, src: Ints, dst: Ints, n_bytes: Any, start: Floats, end: Floats, ranks: Ints
+) -> tuple[Any, ...]:
+    mine = np.isin(src, ranks) | np.isin(dst, ranks)
+    n = len(src)
+    columns = (np.full(n, step), src, dst, np.broadcast_to(n_bytes, n), start, end)
+    return tuple(column[mine] for column in columns)
+
+
+def _timeline(rows: list[tuple[Any, ...]]) -> Timeline:
+    return Timeline(*(np.concatenate(column) for column in zip(*rows, strict=True)))

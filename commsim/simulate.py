@@ -1,0 +1,171 @@
+"""Predict the time of an algorithm on a system."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from commsim.algorithm import Algorithm
+from commsim.bounds import bound_s
+from commsim.errors import ImpossibleResultError, InputError, unknown_name
+from commsim.layout import Layout
+from commsim.models import MODELS
+from commsim.models.contention_free import Run, run
+from commsim.program import Ints
+from commsim.result import Result
+from commsim.schedule import Schedule
+from commsim.system import System
+from commsim.units import format_time, format_volume, parse_bytes
+
+TOLERANCE = 1e-9
+
+
+def item_bytes(dtype: str) -> int:
+    """Bytes of one element.
+
+    Raises
+    ------
+    InputError
+        If numpy knows no such type.
+    """
+    try:
+        return np.dtype(dtype).itemsize
+    except TypeError:
+        raise InputError(f"unknown dtype {dtype!r}; write it like float32, int64 or uint8") from None
+
+
+def n_elements(n_bytes: int, dtype: str) -> int:
+    """Whole elements in a vector of `n_bytes`.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole number of them; names the nearest sizes.
+    """
+    item = item_bytes(dtype)
+    count, rest = divmod(n_bytes, item)
+    if rest:
+        near = f"{n_bytes - rest} or {n_bytes - rest + item}"
+        raise InputError(f"{n_bytes} B is not a whole number of {dtype} elements ({item} B each); use {near}")
+    return count
+
+
+def simulate(
+    algorithm: Algorithm,
+    system: System,
+    n_bytes: int | str,
+    *,
+    n_ranks: int | None = None,
+    model: str = "hockney",
+    root: int = 0,
+    dtype: str = "float32",
+    timeline: bool | Ints = False,
+) -> Result:
+    """Predict how long `algorithm` takes on `system`.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        Open parameters take their defaults for this size and this system's nodes.
+    system : System
+    n_bytes : int or str
+        Size of the vector: ``2**20`` or ``"1MiB"``.
+    n_ranks : int, optional
+        All devices of the system by default; ranks fill it in order.
+    model : {"hockney", "loggp"}
+    root : int
+    dtype : str
+        Chunks are whole elements of it.
+    timeline : bool or array of int
+        Record every message (of these ranks); at most 5 million.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError
+        For a case that does not exist or that algorithm or system refuse.
+    ImpossibleResultError
+        If the model's answer is below a physical bound (it ignores contention); names the link.
+
+    Examples
+    --------
+    >>> import collectives, topologies
+    >>> from commsim import simulate
+    >>> star = topologies.star(hosts=8, bandwidth_Bps=25e9, latency_s=500e-9)
+    >>> result = simulate(collectives.allreduce.ring, star, "1MiB")
+    >>> print(f"{result.time_s * 1e6:.3f} us, {result.bottleneck}")
+    87.400 us, host0→switch 84 % busy
+    """
+    started = time.perf_counter()
+    if model not in MODELS:
+        raise unknown_name("model", model, MODELS)
+    size = parse_bytes(n_bytes)
+    ranks = system.n_devices if n_ranks is None else n_ranks
+    resolved = algorithm.resolved(ranks, size, system.ranks_per_node(ranks))
+    system.require(ranks)
+    schedule = Schedule(resolved, ranks, root)
+    layout = Layout(n_elements(size, dtype), schedule.n_chunks, item_bytes(dtype))
+    wanted = np.arange(ranks) if timeline is True else None if timeline is False else np.asarray(timeline)
+    done = run(schedule, system, layout, MODELS[model], wanted)
+    collective = resolved.collective
+    bound = bound_s(collective, system, ranks, size, root)
+    time_s = float(done.finish_s.max())
+    _refuse_impossible(resolved.spec, system, model, time_s, bound, done)
+    return Result(
+        collective=collective.name,
+        algorithm=resolved.name,
+        params=resolved.params,
+        root=root if collective.rooted else None,
+        op="sum" if collective.reduces else None,
+        dtype=dtype,
+        system=system.name,
+        placement="packed",
+        model=model,
+        engine="contention-free",
+        n_ranks=ranks,
+        n_bytes=size,
+        time_s=time_s,
+        bound_s=bound,
+        bottleneck=_bottleneck(system, time_s, done),
+        n_messages=done.n_messages,
+        wall_s=time.perf_counter() - started,
+        finish_s=done.finish_s,
+        link_bytes=done.link_bytes,
+        link_busy_s=done.link_busy_s,
+        timeline=done.timeline,
+    )
+
+
+def _refuse_impossible(spec: str, system: System, model: str, time_s: float, bound: float, done: Run) -> None:
+    """Below a bound, the model's answer would be a lie."""
+    links = system.topology.links
+    busiest = int(np.argmax(done.link_busy_s)) if len(done.link_busy_s) else -1
+    if busiest >= 0 and done.link_busy_s[busiest] > time_s * (1 + TOLERANCE):
+        raise ImpossibleResultError(
+            f"{spec} on {system.name}: link {system.topology.link_name(busiest)} must carry "
+            f"{format_volume(done.link_bytes[busiest])}, at least {format_time(done.link_busy_s[busiest])}, but {model} says "
+            f"{format_time(time_s)} because it does not model contention; use an algorithm or a system that shares no link"
+        )
+    slack_s = done.n_steps / float(links.bandwidth_Bps.min()) if model == "loggp" else 0.0  # LogGP counts n-1 bytes
+    if time_s + slack_s < bound * (1 - TOLERANCE):
+        raise ImpossibleResultError(
+            f"{spec} on {system.name}: {model} says {format_time(time_s)}, below the bound of {format_time(bound)}"
+        )
+
+
+def _bottleneck(system: System, time_s: float, done: Run) -> str:
+    """What takes the largest share of the time: a link, a reduction unit, or the latencies of the steps."""
+    if time_s == 0:
+        return "nothing to do"
+    link, rank = int(np.argmax(done.link_busy_s)), int(np.argmax(done.reduction_s))
+    shares = [
+        (float(done.link_busy_s[link]) / time_s, f"{system.topology.link_name(link)} {{}} busy"),
+        (float(done.reduction_s[rank]) / time_s, f"reduction on rank {rank} {{}} busy"),
+        (min(done.latency_s / time_s, 1.0), f"latency of {done.n_steps} steps {{}}"),
+    ]
+    share, text = max(shares, key=lambda pair: pair[0])
+    return text.format(f"{100 * share:.0f} %")

@@ -1,0 +1,144 @@
+"""Topology: devices and directed links as arrays, and the route between any two devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commsim.errors import InputError
+from commsim.program import Ints
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Floats = NDArray[np.float64]
+NO_LINK = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Directed links, arrays (n_links,). Vertices below ``n_devices`` are devices, the others switches."""
+
+    src: Ints
+    dst: Ints
+    latency_s: Floats
+    bandwidth_Bps: Floats
+
+    @staticmethod
+    def joined(parts: list[Links]) -> Links:
+        """All links of the parts, numbered on."""
+        names = ("src", "dst", "latency_s", "bandwidth_Bps")
+        return Links(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    @staticmethod
+    def both_directions(a: Ints, b: Ints, latency_s: float, bandwidth_Bps: float) -> Links:
+        """Cables of one class: first all links a to b, then all links b to a (full duplex)."""
+        n = 2 * len(a)
+        return Links(
+            np.concatenate([a, b]),
+            np.concatenate([b, a]),
+            np.full(n, float(latency_s)),
+            np.full(n, float(bandwidth_Bps)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """A machine as a graph.
+
+    Attributes
+    ----------
+    n_devices : int
+        Devices that can hold a rank: vertices 0 … n_devices-1.
+    links : Links
+    route : callable
+        ``route(src, dst)``: arrays (n,) of devices to an array (n, n_hops) of link numbers in order, padded with
+        ``NO_LINK``; no links from a device to itself.
+    vertex_name : callable
+        Name of a vertex, for people.
+    tiers : mapping
+        Name of a tier ("node", "leaf") to an array (n_vertices,): which group of it a vertex lies in, or -1.
+    """
+
+    n_devices: int
+    links: Links
+    route: Callable[[Ints, Ints], Ints]
+    vertex_name: Callable[[int], str] = "vertex {}".format
+    tiers: Mapping[str, Ints] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.n_devices < 1:
+            raise InputError(f"a topology needs at least one device, not {self.n_devices}")
+        for name, low in (("bandwidth", self.links.bandwidth_Bps <= 0), ("latency", self.links.latency_s < 0)):
+            if low.any():
+                bad = int(np.argmax(low))
+                value = getattr(self.links, "bandwidth_Bps" if name == "bandwidth" else "latency_s")[bad]
+                raise InputError(
+                    f"link {self.link_name(bad)}: {name} {value:g} must be {'above' if name == 'bandwidth' else 'at least'} 0"
+                )
+
+    @property
+    def n_links(self) -> int:
+        """Directed links."""
+        return len(self.links.src)
+
+    @property
+    def n_vertices(self) -> int:
+        """Devices and switches."""
+        ends = (int(e.max()) for e in (self.links.src, self.links.dst) if len(e))
+        return max(self.n_devices, *(end + 1 for end in ends), 0)
+
+    def link_name(self, link: int) -> str:
+        """``"gpu0→nvswitch0"``."""
+        return f"{self.vertex_name(int(self.links.src[link]))}→{self.vertex_name(int(self.links.dst[link]))}"
+
+    def path(self, src: Ints, dst: Ints) -> Path:
+        """Latency, slowest bandwidth and the two ports of each route. Arrays (n,) of devices."""
+        hops = self.route(src, dst)
+        used = hops != NO_LINK
+        latency = np.where(used, self.links.latency_s[hops], 0.0).sum(axis=1)
+        bandwidth = np.where(used, self.links.bandwidth_Bps[hops], np.inf).min(axis=1, initial=np.inf)
+        last = (
+            hops[np.arange(len(hops)), np.maximum(used.sum(axis=1) - 1, 0)]
+            if hops.shape[1]
+            else np.full(len(hops), NO_LINK)
+        )
+        first = hops[:, 0] if hops.shape[1] else last
+        return Path(hops, latency, bandwidth, first, last)
+
+    def crossing_Bps(self, groups: Ints) -> tuple[Floats, Floats]:
+        """Bandwidth out of and into each group of vertices: two arrays (n_groups,). `groups` as in ``tiers``."""
+        n_groups = int(groups.max()) + 1
+        src, dst = groups[self.links.src], groups[self.links.dst]
+
+        def through(end: Ints) -> Floats:
+            crossing = (src != dst) & (end >= 0)
+            return np.bincount(end[crossing], self.links.bandwidth_Bps[crossing], n_groups).astype(np.float64)
+
+        return through(src), through(dst)
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """The same as a networkx graph: vertices by number with ``name``, edges with ``latency_s``, ``bandwidth_Bps``."""
+        import networkx as nx
+
+        graph = nx.MultiDiGraph()
+        graph.add_nodes_from((v, {"name": self.vertex_name(v)}) for v in range(self.n_vertices))
+        columns = (self.links.src, self.links.dst, self.links.latency_s, self.links.bandwidth_Bps)
+        for src, dst, latency_s, bandwidth_Bps in zip(*(column.tolist() for column in columns), strict=True):
+            graph.add_edge(src, dst, latency_s=latency_s, bandwidth_Bps=bandwidth_Bps)
+        return graph
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Routes of n pairs: ``hops`` (n, n_hops), the others (n,). ``first`` and ``last`` are the ports, NO_LINK where none."""
+
+    hops: Ints
+    latency_s: Floats
+    bandwidth_Bps: Floats
+    first: Ints
+    last: Ints

@@ -1,0 +1,1 @@
+"""The programs on top: command line, calibration, validation, figures, report."""

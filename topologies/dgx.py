@@ -1,0 +1,147 @@
+"""DGX H100 nodes on a rail-optimised InfiniBand NDR fabric (DGX SuperPOD scheme)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from commsim.errors import InputError
+from commsim.program import Ints
+from commsim.spec import join_spec
+from commsim.system import Endpoint, System
+from commsim.topology import NO_LINK, Links, Topology
+from topologies.fat_tree import FatTree
+
+GPUS = 8  # a node, each with its own NIC: the rail
+
+# Sources: "params" is data/params/system_parameters.csv of the project's collection; each row there names its own.
+NVLINK_BPS = 18 * 20.6e9  # 18 NVLink4 of 20.6 GB/s per direction as NCCL counts them (NCCL 2.30 topo.h, sm90)
+NIC_BPS = 393.7e9 / 8  # CX-7 NDR, ib_send_bw with CUDA: 393.7-396 Gb/s (nccl-tests issues 319, 309)
+NVLINK_LATENCY_S = 1.2e-6  # half of osu_latency D-D 1 B over NVSwitch: 2.39-2.75 us on A100 (OCI tutorials)
+PCIE_LATENCY_S = 0.9e-6  # with FABRIC_LATENCY_S: 2*(0.9 + 0.7) us = MPI GPU-GPU over HDR, 3.2-3.3 us (ABCI A)
+FABRIC_LATENCY_S = 0.7e-6
+HBM_COPY_BPS = 2.90e12  # HBM stream copy, H100 (Azure AI benchmarking guide); counts reads and writes
+GAMMA_S_PER_BYTE = (
+    1.5 / HBM_COPY_BPS
+)  # a reduction reads two operands and writes one: 3 bytes moved where a copy moves 2
+PRICE_USD = 300_000.0
+
+ASSUMED = {
+    "nvlink_latency": "A100's NVSwitch latency taken for H100 (2026-11)",
+    "pcie_latency": "HDR's GPU-GPU latency taken for NDR, split 0.9 + 0.7 us between PCIe and cable (2026-11)",
+    "fabric_latency": "as pcie_latency; the same for a cable to a leaf and between switches (2026-11)",
+    "pcie bandwidth": "the GPU reaches its NIC at the NIC's rate: PCIe 5 x16 moves 55 GB/s (2026-11)",
+    "gamma": "a reduction on the GPU runs at the HBM stream rate (2026-11)",
+    "price": "300,000 USD a node, network excluded; a round figure, no quotation (2026-11)",
+}
+
+
+def superpod_tree(nodes: int) -> FatTree:
+    """The rail-optimised fabric for `nodes`: per scalable unit of 32 nodes 8 leaves, rail r of every node on leaf r.
+
+    1:1 everywhere, 64-port switches. Up to 8 units two tiers, beyond that pods of 4 units under core switches: for 1 to
+    64 units the counts of the DGX SuperPOD reference architecture (B200; same scheme for H100), docs.nvidia.com.
+    """
+    units = -(-nodes // 32)
+    power = 1 << (units - 1).bit_length()
+    if power <= 8:
+        return FatTree((32, 8 * power), (1, 4 * power), (1, 8 // power))
+    pods = power // 4
+    return FatTree((32, 32, pods), (1, 32, pods // 2), (1, 1, 64 // pods))
+
+
+def dgx_h100(
+    nodes: int,
+    nvlink_bandwidth_Bps: float = NVLINK_BPS,
+    nvlink_latency_s: float = NVLINK_LATENCY_S,
+    nic_bandwidth_Bps: float = NIC_BPS,
+    pcie_latency_s: float = PCIE_LATENCY_S,
+    fabric_latency_s: float = FABRIC_LATENCY_S,
+    overhead_s: float = 0.0,
+    gap_s: float = 0.0,
+    gamma_s_per_byte: float = GAMMA_S_PER_BYTE,
+    price_usd: float = PRICE_USD,
+) -> System:
+    """`nodes` DGX H100: 8 GPUs on one NVSwitch plane, a 400 Gb/s NIC for each GPU on its own rail.
+
+    Parameters
+    ----------
+    nodes : int
+        1 to 2048. Ranks are GPUs, node by node.
+    nvlink_bandwidth_Bps, nvlink_latency_s : float
+        Per GPU and direction, GPU to switch plane; one hop.
+    nic_bandwidth_Bps : float
+        Per NIC and direction, and of every cable of the fabric.
+    pcie_latency_s, fabric_latency_s : float
+        GPU to NIC; one cable with its switch.
+    overhead_s, gap_s, gamma_s_per_byte : float
+        LogGP's o and g (inside the latencies by default), and the cost of reduction.
+    price_usd : float
+        One node, network excluded. ASSUMED: 300,000 USD (2026-11).
+    """
+    if not 1 <= nodes <= 2048:
+        raise InputError(f"nodes={nodes}: dgx_h100 has 1 to 2048 nodes (64 scalable units of 32)")
+    n_gpus = nodes * GPUS
+    gpu = np.arange(n_gpus)
+    node = gpu // GPUS
+    switch = n_gpus + np.arange(nodes)
+    inside = Links.both_directions(gpu, switch[node], nvlink_latency_s, nvlink_bandwidth_Bps)
+    if nodes == 1:
+        return _system(nodes, _one_node(n_gpus, inside), overhead_s, gap_s, gamma_s_per_byte, price_usd)
+    tree = superpod_tree(nodes)
+    nic_vertex = n_gpus + nodes
+    slot = node // 32 * 256 + gpu % GPUS * 32 + node % 32  # the NIC's place in the tree: unit, rail, port of the leaf
+    to_nic = Links.both_directions(gpu, nic_vertex + slot, pcie_latency_s, nic_bandwidth_Bps)
+    fabric = tree.links(fabric_latency_s, nic_bandwidth_Bps)
+    first_nic_link = len(inside.src)
+    first_cable = first_nic_link + len(to_nic.src)
+
+    def route(src: Ints, dst: Ints) -> Ints:
+        hops = np.full((len(src), 2 + 2 * tree.n_levels), NO_LINK)
+        within = (src // GPUS == dst // GPUS) & (src != dst)
+        hops[within, 0], hops[within, 1] = src[within], n_gpus + dst[within]
+        far = src // GPUS != dst // GPUS
+        hops[far, 0] = first_nic_link + src[far]
+        cables = tree.route(slot[src[far]], slot[dst[far]])
+        hops[far, 1:-1] = np.where(cables == NO_LINK, NO_LINK, first_cable + cables)
+        hops[np.flatnonzero(far), 1 + (cables != NO_LINK).sum(axis=1)] = first_nic_link + n_gpus + dst[far]
+        return hops
+
+    def name(vertex: int) -> str:
+        if vertex < nic_vertex:
+            return _name_inside(n_gpus, vertex)
+        where = vertex - nic_vertex
+        if where >= tree.n_hosts:
+            return tree.vertex_name(where)
+        unit, place = divmod(where, 256)
+        return f"node{unit * 32 + place % 32}.nic{place // 32}"
+
+    links = Links.joined(
+        [
+            inside,
+            to_nic,
+            Links(fabric.src + nic_vertex, fabric.dst + nic_vertex, fabric.latency_s, fabric.bandwidth_Bps),
+        ]
+    )
+    nodes_of = np.full(nic_vertex + tree.first_vertex[-1], -1)
+    nodes_of[:n_gpus], nodes_of[switch], nodes_of[nic_vertex + slot] = node, np.arange(nodes), node
+    topology = Topology(n_gpus, links, route, name, {"node": nodes_of})
+    return _system(nodes, topology, overhead_s, gap_s, gamma_s_per_byte, price_usd)
+
+
+def _one_node(n_gpus: int, inside: Links) -> Topology:
+    def route(src: Ints, dst: Ints) -> Ints:
+        return np.where((src == dst)[:, None], NO_LINK, np.stack([src, n_gpus + dst], axis=1))
+
+    return Topology(n_gpus, inside, route, lambda v: _name_inside(n_gpus, v), {"node": np.zeros(n_gpus + 1, dtype=int)})
+
+
+def _name_inside(n_gpus: int, vertex: int) -> str:
+    return f"node{vertex // GPUS}.gpu{vertex % GPUS}" if vertex < n_gpus else f"node{vertex - n_gpus}.nvswitch"
+
+
+def _system(
+    nodes: int, topology: Topology, overhead_s: float, gap_s: float, gamma_s_per_byte: float, price_usd: float
+) -> System:
+    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
+    name = join_spec("dgx_h100", {"nodes": nodes})
+    return System(name, topology, endpoint, price_usd=nodes * price_usd, assumed=ASSUMED)

@@ -1,0 +1,44 @@
+"""Star: every host has one cable to one switch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from commsim.errors import InputError
+from commsim.program import Ints
+from commsim.spec import join_spec
+from commsim.system import Endpoint, System
+from commsim.topology import NO_LINK, Links, Topology
+from commsim.units import format_bandwidth, format_time
+
+
+def star(
+    hosts: int,
+    bandwidth_Bps: float,
+    latency_s: float,
+    overhead_s: float = 0.0,
+    gap_s: float = 0.0,
+    gamma_s_per_byte: float = 0.0,
+) -> System:
+    """`hosts` devices round one non-blocking switch.
+
+    Parameters
+    ----------
+    hosts : int
+    bandwidth_Bps, latency_s : float
+        Of one direction of one cable; a path has two cables.
+    overhead_s, gap_s, gamma_s_per_byte : float
+        LogGP's o and g, and the cost of reduction.
+    """
+    if hosts < 1:
+        raise InputError(f"hosts={hosts} must be at least 1")
+    devices = np.arange(hosts)
+    links = Links.both_directions(devices, np.full(hosts, hosts), latency_s, bandwidth_Bps)
+
+    def route(src: Ints, dst: Ints) -> Ints:
+        return np.where((src == dst)[:, None], NO_LINK, np.stack([src, hosts + dst], axis=1))
+
+    topology = Topology(hosts, links, route, lambda v: f"host{v}" if v < hosts else "switch")
+    words = {"hosts": hosts, "bandwidth": format_bandwidth(bandwidth_Bps), "latency": format_time(latency_s)}
+    name = join_spec("star", {key: str(value).replace(" ", "") for key, value in words.items()})
+    return System(name, topology, Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte))
