@@ -111,6 +111,9 @@ class Algorithm:
             raise InputError(f"n_ranks={n_ranks}: there is no communicator of fewer than one rank")
         open_params = [key for key, value in self.params.items() if value is None]
         chosen = dict(self.defaults(n_ranks, n_bytes, groups)) if self.defaults and open_params else {}
+        for key in open_params:
+            if chosen.get(key) is None:
+                raise InputError(f"{self.name!r} needs {key}=…: it has no default")
         done = replace(self, params={**self.params, **{key: chosen[key] for key in open_params}})
         for constraint in self.constraints:
             reason = constraint.refuses(n_ranks, **done.params) if constraint.refuses else None

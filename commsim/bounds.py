@@ -7,6 +7,7 @@ import numpy as np
 from commsim.collective import ALLREDUCE, BROADCAST, Collective
 from commsim.program import Ints
 from commsim.system import System
+from commsim.topology import Floats, Topology
 
 
 def bound_s(collective: Collective, system: System, n_ranks: int, n_bytes: int, root: int = 0) -> float:
@@ -17,12 +18,24 @@ def bound_s(collective: Collective, system: System, n_ranks: int, n_bytes: int, 
     """
     if n_ranks == 1:
         return 0.0
-    others = np.delete(np.arange(n_ranks), root)
-    latency = system.topology.path(np.full_like(others, root), others).latency_s.max()
-    overhead = 2 * min(system.endpoint.message.overhead_s)
+    latency = _latencies_s(system.topology, root)[:n_ranks].max()
+    both_ways = system.endpoint.both_ways or system.endpoint.message
+    overhead = 2 * min(system.endpoint.message.overhead_s + both_ways.overhead_s)
     groupings = {"port": np.arange(system.topology.n_vertices), **system.topology.tiers}
     bandwidth = max(_tier_bound_s(collective, system, groups, n_ranks, n_bytes, root) for groups in groupings.values())
     return float(max(latency + overhead, bandwidth))
+
+
+def _latencies_s(topology: Topology, root: int) -> Floats:
+    """Least latency from the root to every vertex (n_vertices,), over any links: a rank may pass on what it got."""
+    least = np.full(topology.n_vertices, np.inf)
+    least[root] = 0.0
+    while True:
+        nearer = least.copy()
+        np.minimum.at(nearer, topology.links.dst, least[topology.links.src] + topology.links.latency_s)
+        if (nearer == least).all():
+            return least
+        least = nearer
 
 
 def _tier_bound_s(collective: Collective, system: System, groups: Ints, n_ranks: int, n_bytes: int, root: int) -> float:

@@ -28,6 +28,8 @@ class Layout:
             raise InputError(
                 f"no layout has {self.n_elements} elements of {self.item_bytes} B in {self.n_chunks} chunks"
             )
+        if self.n_bytes >= 2**63:
+            raise InputError(f"a vector of {self.n_bytes} B is too large; it must stay below 2^63 B")
         share, rest = divmod(self.n_elements, self.n_chunks)
         index = np.arange(self.n_chunks + 1)
         object.__setattr__(self, "offsets", index * share + np.minimum(index, rest))

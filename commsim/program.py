@@ -233,6 +233,10 @@ def within(
     window : Window, optional
         Where the inner chunks lie in the outer buffer; None: they are the same chunks.
     """
+    members = [member for group in groups for member in group]
+    if len(set(members)) < len(members):
+        twice = next(member for member in members if members.count(member) > 1)
+        raise ScheduleError(f"groups must be disjoint, but rank {twice} is in several (or twice in one)")
     by_size: dict[int, list[Sequence[int]]] = {}
     for group in groups:
         by_size.setdefault(len(group), []).append(group)

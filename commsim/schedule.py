@@ -34,6 +34,10 @@ class Schedule:
         if not 0 <= self.root < self.n_ranks:
             raise InputError(f"root={self.root} is not a rank of {self.n_ranks}; use 0 to {self.n_ranks - 1}")
         object.__setattr__(self, "n_chunks", self.algorithm.chunks(self.n_ranks, **self.algorithm.params))
+        if self.n_chunks < 1:
+            raise ScheduleError(
+                f"{self.algorithm.name} cuts the vector in {self.n_chunks} chunks; it needs at least one"
+            )
 
     def __iter__(self) -> Iterator[Step]:
         rank = np.arange(self.n_ranks) if self.rank is None else self.rank
@@ -96,6 +100,12 @@ def _ends(exchange: Exchange) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
 
 def _check_peers(exchange: Exchange, schedule: Schedule, step: int) -> None:
     for side, word in ((exchange.sends, "sends to"), (exchange.receives, "receives from")):
+        if len(side.row) and int(side.row.max()) >= schedule.n_ranks:
+            row = int(side.row.max())
+            raise ScheduleError(
+                f"{schedule.algorithm.name}, step {step}: row {row} {word} somebody, but there are {schedule.n_ranks} "
+                "ranks; an array of peers holds one for each rank"
+            )
         if len(side.peer) and int(side.peer.max()) >= schedule.n_ranks:
             bad = int(np.argmax(side.peer))
             raise ScheduleError(
@@ -122,7 +132,8 @@ def _mismatch(exchange: Exchange, schedule: Schedule, step: int) -> str:
 
 def _lengths_agree(messages: Messages, schedule: Schedule, step: int) -> None:
     """Both ends of every message must count the same number of chunks."""
-    if isinstance(messages.send.length, int) and messages.send.length == messages.receive.length:
+    lengths = messages.send.length, messages.receive.length
+    if all(isinstance(length, int) for length in lengths) and lengths[0] == lengths[1]:
         return
     n = len(messages.src)
     sent, taken = (np.broadcast_to(np.asarray(s.length), n) for s in (messages.send, messages.receive))

@@ -30,9 +30,12 @@ def item_bytes(dtype: str) -> int:
         If numpy knows no such type.
     """
     try:
-        return np.dtype(dtype).itemsize
-    except TypeError:
-        raise InputError(f"unknown dtype {dtype!r}; write it like float32, int64 or uint8") from None
+        found = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        found = None
+    if found is None or dtype is None or found.kind not in "biufc":
+        raise InputError(f"unknown dtype {dtype!r}; write it like float32, int64 or uint8")
+    return found.itemsize
 
 
 def n_elements(n_bytes: int, dtype: str) -> int:
@@ -142,13 +145,13 @@ def simulate(
 
 def _refuse_impossible(spec: str, system: System, model: str, time_s: float, bound: float, done: Run) -> None:
     """Below a bound, the model's answer would be a lie."""
-    links = system.topology.links
-    busiest = int(np.argmax(done.link_busy_s)) if len(done.link_busy_s) else -1
-    if busiest >= 0 and done.link_busy_s[busiest] > time_s * (1 + TOLERANCE):
+    links, busiest = system.topology.links, int(np.argmax(done.link_busy_s))
+    busy_s = done.link_busy_s[busiest]
+    if busy_s > time_s * (1 + TOLERANCE):
+        carried = f"{system.topology.link_name(busiest)} must carry {format_volume(done.link_bytes[busiest])}"
         raise ImpossibleResultError(
-            f"{spec} on {system.name}: link {system.topology.link_name(busiest)} must carry "
-            f"{format_volume(done.link_bytes[busiest])}, at least {format_time(done.link_busy_s[busiest])}, but {model} says "
-            f"{format_time(time_s)} because it does not model contention; use an algorithm or a system that shares no link"
+            f"{spec} on {system.name}: link {carried}, at least {format_time(busy_s)}, but {model} says "
+            f"{format_time(time_s)} because it does not model contention; use a system or algorithm that shares no link"
         )
     slack_s = done.n_steps / float(links.bandwidth_Bps.min()) if model == "loggp" else 0.0  # LogGP counts n-1 bytes
     if time_s + slack_s < bound * (1 - TOLERANCE):

@@ -1,4 +1,4 @@
-"""``name:key=value,key=value``: how systems and algorithms with parameters are written, on the command line and in TOML.
+"""``name:key=value,key=value``: how systems and algorithms with parameters are written.
 
 A factory is any function whose parameters end in their unit (``bandwidth_Bps``); users write the bare word
 (``bandwidth=25GB/s``), and the ending chooses the parser. So a function signature is the only list of its keys.
@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commsim.errors import InputError, unknown_name
+from commsim.errors import CommsimError, InputError, unknown_name
 from commsim.units import parser_for
 
 
@@ -29,7 +29,7 @@ def split_spec(text: str) -> tuple[str, dict[str, str]]:
 
 
 def split_list(text: str) -> list[str]:
-    """Split ``"ring,chain:segments=4,root=1"`` into specs: an item that is only ``key=value`` belongs to the one before."""
+    """Split ``"ring,split:a=1,b=2,chain"`` into specs: an item that is only ``key=value`` belongs to the one before."""
     specs: list[str] = []
     for item in text.split(","):
         head = item.partition("=")[0]
@@ -61,6 +61,8 @@ def convert(parameter: inspect.Parameter, value: Any) -> Any:
             return parse(value)
         if annotation.startswith("int"):
             return _whole_number(value)
+        if annotation == "str" and not isinstance(value, str):
+            raise InputError(f"{value!r} is not a text")
         if "tuple[int" in annotation:
             return tuple(_whole_number(part) for part in (value.split("x") if isinstance(value, str) else value))
     except (ValueError, TypeError) as error:
@@ -92,4 +94,10 @@ def build(kind: str, name: str, factory: Callable[..., Any], values: Mapping[str
     missing = [key for key, p in keys.items() if p.default is p.empty and key not in values]
     if missing:
         raise InputError(f"{kind} {name!r} needs {missing[0]}=…; its keys: {', '.join(keys)}")
-    return factory(**{keys[key].name: convert(keys[key], value) for key, value in values.items()})
+    converted = {keys[key].name: convert(keys[key], value) for key, value in values.items()}
+    try:
+        return factory(**converted)
+    except CommsimError:
+        raise
+    except (MemoryError, OverflowError, ValueError) as error:  # numpy's words for arrays that do not fit
+        raise InputError(f"{kind} {join_spec(name, values)!r} is too large to build: {error}") from None

@@ -1,4 +1,4 @@
-"""System: a topology, the endpoints' own costs, and what it costs to buy. Rank r sits on device r (packed placement)."""
+"""System: a topology, the endpoints' own costs, and its price. Rank r sits on device r (packed placement)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BySize:
             raise InputError("size classes need one overhead and one rate each")
         if self.min_bytes[0] != 0 or list(self.min_bytes) != sorted(set(self.min_bytes)):
             raise InputError(f"size classes must begin at 0 and ascend, not {list(self.min_bytes)}")
-        if min(self.overhead_s) < 0 or min(self.rate) <= 0:
+        if not all(0 <= overhead < float("inf") for overhead in self.overhead_s) or not all(r > 0 for r in self.rate):
             raise InputError("a size class needs an overhead of at least 0 and a rate above 0")
 
     def at(self, n_bytes: Any) -> tuple[Any, Any]:
@@ -73,6 +73,10 @@ class Endpoint:
     both_ways: BySize | None = None
     gap_s: float = 0.0
     reduction: BySize = NO_REDUCTION_COST
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gap_s < float("inf"):
+            raise InputError(f"gap_s={self.gap_s} must be a finite number, zero or more")
 
     @staticmethod
     def uniform(overhead_s: float = 0.0, gap_s: float = 0.0, gamma_s_per_byte: float = 0.0) -> Endpoint:

@@ -11,7 +11,7 @@
 
     [endpoint]
     gap = "0s"
-    message = [{from = "0B", overhead = "0.9us", efficiency = 0.6}, {from = "64KiB", overhead = "2us", efficiency = 0.9}]
+    message = [{from = "0B", overhead = "0.9us", efficiency = 0.6}, {from = "64KiB", efficiency = 0.9}]
     both_ways = [{from = "0B", overhead = "1us", efficiency = 0.5}]
     reduction = [{from = "0B", overhead = "1us", throughput = "20GB/s"}]
 """
@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from commsim.errors import CommsimError, InputError, unknown_name
-from commsim.spec import build
+from commsim.spec import build, keys_of
 from commsim.system import BySize, Endpoint, System
-from commsim.units import parse_bandwidth, parse_bytes, parse_time
+from commsim.units import parse_bandwidth, parse_bytes, parse_time, parser_for
 
 SECTIONS = ("topology", "endpoint", "notes")
 ENDPOINT_KEYS = ("gap", "message", "both_ways", "reduction")
@@ -59,8 +59,11 @@ def _system(path: Path, document: dict[str, Any], generators: Mapping[str, Calla
     generator = topology.pop("generator", None)
     if generator is None:
         raise InputError('[topology] needs generator = "…"')
-    if generator not in generators:
+    if not isinstance(generator, str) or generator not in generators:
         raise unknown_name("generator", str(generator), generators)
+    for key, parameter in keys_of(generators[generator]).items():
+        if parser_for(parameter.name)[1] is not None and isinstance(topology.get(key), (int, float)):
+            raise InputError(f"[topology] {key} = {topology[key]}: write a text with its unit")
     system: System = build("generator", generator, generators[generator], topology)
     endpoint = _table(document, "endpoint") if "endpoint" in document else {}
     _known_keys("key of [endpoint]:", endpoint, ENDPOINT_KEYS)
@@ -82,17 +85,27 @@ def _endpoint(table: Mapping[str, Any], default: Endpoint) -> Endpoint:
             if rate_key not in row:
                 raise InputError(f"[endpoint] {key} needs {rate_key} in every class")
         return BySize(
-            tuple(parse_bytes(row.get("from", 0)) for row in rows),
-            tuple(parse_time(row.get("overhead", 0)) for row in rows),
-            tuple(parse_rate(row[rate_key]) for row in rows),
+            tuple(_parsed(f"{key} from", parse_bytes, row.get("from", "0B")) for row in rows),
+            tuple(_parsed(f"{key} overhead", parse_time, row.get("overhead", "0s")) for row in rows),
+            tuple(_parsed(f"{key} {rate_key}", parse_rate, row[rate_key]) for row in rows),
         )
 
     return Endpoint(
         message=classes("message", "efficiency", _efficiency) if "message" in table else default.message,
         both_ways=classes("both_ways", "efficiency", _efficiency) if "both_ways" in table else default.both_ways,
-        gap_s=parse_time(table["gap"]) if "gap" in table else default.gap_s,
+        gap_s=_parsed("gap", parse_time, table["gap"]) if "gap" in table else default.gap_s,
         reduction=classes("reduction", "throughput", parse_bandwidth) if "reduction" in table else default.reduction,
     )
+
+
+def _parsed(key: str, parse: Callable[[Any], Any], value: Any) -> Any:
+    """A figure of [endpoint], which has its unit (but for an efficiency)."""
+    if parse is not _efficiency and not isinstance(value, str):
+        raise InputError(f"[endpoint] {key} = {value}: write a text with its unit")
+    try:
+        return parse(value)
+    except InputError as error:
+        raise InputError(f"[endpoint] {key}: {error}") from None
 
 
 def _efficiency(value: Any) -> float:

@@ -73,13 +73,16 @@ class Topology:
     def __post_init__(self) -> None:
         if self.n_devices < 1:
             raise InputError(f"a topology needs at least one device, not {self.n_devices}")
-        for name, low in (("bandwidth", self.links.bandwidth_Bps <= 0), ("latency", self.links.latency_s < 0)):
-            if low.any():
-                bad = int(np.argmax(low))
-                value = getattr(self.links, "bandwidth_Bps" if name == "bandwidth" else "latency_s")[bad]
-                raise InputError(
-                    f"link {self.link_name(bad)}: {name} {value:g} must be {'above' if name == 'bandwidth' else 'at least'} 0"
-                )
+        links = self.links
+        for name, values, wrong in (
+            ("bandwidth must be above 0", links.bandwidth_Bps, links.bandwidth_Bps <= 0),
+            ("latency must be at least 0", links.latency_s, links.latency_s < 0),
+            ("bandwidth must be finite", links.bandwidth_Bps, ~np.isfinite(links.bandwidth_Bps)),
+            ("latency must be finite", links.latency_s, ~np.isfinite(links.latency_s)),
+        ):
+            if wrong.any():
+                bad = int(np.argmax(wrong))
+                raise InputError(f"link {self.link_name(bad)}: {name}, not {values[bad]:g}")
 
     @property
     def n_links(self) -> int:
@@ -122,7 +125,7 @@ class Topology:
         return through(src), through(dst)
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """The same as a networkx graph: vertices by number with ``name``, edges with ``latency_s``, ``bandwidth_Bps``."""
+        """The same as a networkx graph: vertices have ``name``, edges ``latency_s`` and ``bandwidth_Bps``."""
         import networkx as nx
 
         graph = nx.MultiDiGraph()
@@ -135,7 +138,7 @@ class Topology:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """Routes of n pairs: ``hops`` (n, n_hops), the others (n,). ``first`` and ``last`` are the ports, NO_LINK where none."""
+    """Routes of n pairs: ``hops`` (n, n_hops), others (n,). ``first``, ``last``: the ports, NO_LINK where none."""
 
     hops: Ints
     latency_s: Floats

@@ -36,12 +36,13 @@ def _parse(text: str | float, what: str, units: dict[str, float], example: str, 
     if match is None:
         raise InputError(f"{what} {text!r} is not a number with a unit; write it like {example}")
     value, unit = float(match[1]), match[2]
-    if unit == "" and (bare or value == 0):
-        return value
-    if unit not in units:
+    if unit not in units and not (unit == "" and (bare or value == 0)):
         reason = f"unknown unit {unit!r}" if unit else "a unit is missing"
         raise InputError(f"{what} {text!r}: {reason}; write it like {example}")
-    return value * units[unit]
+    value *= units.get(unit, 1.0)
+    if value == float("inf"):
+        raise InputError(f"{what} {text!r} must be a finite number; write it like {example}")
+    return value
 
 
 def parse_bytes(text: str | float) -> int:

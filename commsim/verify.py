@@ -1,7 +1,7 @@
 """Proof that a schedule does what its collective promises: exact counting, and execution on numpy buffers.
 
-Both run all ranks of a schedule step by step: what is sent is the state before the step, what arrives is applied in the
-order of exchanges. Counting keeps, for each rank and chunk, how often each rank's value is in it (a multiset, not a mark).
+Both run all ranks of a schedule step by step: what is sent is the state before the step, what arrives is applied in
+the order of exchanges. Counting keeps how often each rank's value is in each chunk of each rank: no mark, a multiset.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class _Moves:
-    """One exchange, chunk by chunk. Arrays (n,): chunk ``send_chunk`` of ``src`` goes into ``receive_chunk`` of ``dst``."""
+    """One exchange, chunk by chunk, arrays (n,): ``send_chunk`` of ``src`` goes into ``receive_chunk`` of ``dst``."""
 
     step: int
     src: Ints
@@ -129,8 +129,9 @@ def _first_wrong(schedule: Schedule, counts: Ints, wanted: Ints, writer: Ints) -
     rank, chunk, whose = (int(i) for i in np.argwhere(counts != wanted)[0])
     step, peer = (int(value) for value in writer[rank, chunk])
     last = f"last written in step {step} by a message from rank {peer}" if step >= 0 else "never written"
+    collective = schedule.algorithm.collective.name
     return (
-        f"{schedule.algorithm.name} on {schedule.n_ranks} ranks is no {schedule.algorithm.collective.name}: rank {rank} "
+        f"{schedule.algorithm.name} on {schedule.n_ranks} ranks is no {collective}: rank {rank} "
         f"ends with the value of rank {whose} {counts[rank, chunk, whose]} times instead of "
         f"{wanted[rank, chunk, whose]} in chunk {chunk} ({last})"
     )
@@ -164,8 +165,8 @@ def execute_in_process(
     InputError
         If `buffers` is not two-dimensional.
     """
-    if buffers.ndim != 2:
-        raise InputError(f"buffers must be (n_ranks, n_elements), not of shape {buffers.shape}")
+    if buffers.ndim != 2 or len(buffers) == 0:
+        raise InputError(f"buffers must be (n_ranks, n_elements) of at least one rank, not of shape {buffers.shape}")
     n_ranks, n_elements = buffers.shape
     state = buffers.copy()
     resolved = algorithm.resolved(n_ranks, buffers[0].nbytes)

@@ -1,4 +1,4 @@
-"""The planning question: how long do these gradients take on so many nodes, what bounds it, what does it cost?"""
+"""The planning question: how long these gradients take on so many nodes, what bounds that, and what it costs."""
 
 from __future__ import annotations
 

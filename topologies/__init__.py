@@ -1,4 +1,4 @@
-"""Systems by name: generators and named machines, one function each. ``topologies.find("star:hosts=4,…")`` reads a spec."""
+"""Systems by name: generators and named machines. ``topologies.find("star:hosts=4,…")`` reads a spec."""
 
 from topologies.dgx import dgx_h100
 from topologies.fat_tree import xgft

@@ -1,4 +1,4 @@
-"""Extended generalized fat trees: XGFT(h; m; w) of Öhring et al., IPPS 1995, with parallel cables and D-mod-k routing."""
+"""Extended generalized fat trees: XGFT(h; m; w) of Öhring et al., IPPS 1995, with parallel cables, D-mod-k."""
 
 from __future__ import annotations
 

@@ -231,8 +231,8 @@ class _Traffic:
         used = hops != NO_LINK
         per_hop = np.broadcast_to(pattern.link_bytes[:, None], hops.shape)[used]
         # the wire time is that of the slowest link; a faster one is busy for less
-        ratio = pattern.path.bandwidth_Bps[:, None] / self._topology.links.bandwidth_Bps[hops]
-        busy = (pattern.wire_s[:, None] * ratio)[used]
+        row, link = used.nonzero()[0], hops[used]
+        busy = pattern.wire_s[row] * (pattern.path.bandwidth_Bps[row] / self._topology.links.bandwidth_Bps[link])
         self._bytes += np.bincount(hops[used], per_hop, self._topology.n_links)
         self._busy_s += np.bincount(hops[used], busy, self._topology.n_links)
 
@@ -288,12 +288,12 @@ def _advance(
     np.maximum.at(done, batch.dst, delivered)
     # In exchange order: the last reduction of a rank ends at max over i of (arrival of i + all costs from i on).
     order = np.argsort(batch.dst, kind="stable")
-    dst, ordered = batch.dst[order], cost[order]
+    dst, ordered, is_reduction = batch.dst[order], cost[order], np.broadcast_to(reduces, len(order))[order]
     total = np.bincount(dst, ordered, len(clock))
     before = np.cumsum(ordered) - ordered
     first = np.searchsorted(dst, dst)
     from_here_on = total[dst] - (before - before[first])
-    np.maximum.at(done, dst, delivered[order] + np.where(ordered > 0, from_here_on, 0.0))
+    np.maximum.at(done, dst, delivered[order] + np.where(is_reduction, from_here_on, 0.0))
     reduction += total
     return done
 

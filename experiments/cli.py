@@ -1,0 +1,285 @@
+"""The program ``commsim``: parses what people write, calls the packages, prints. Heavy imports are inside commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from commsim import Algorithm, Result, System
+
+app = typer.Typer(
+    name="commsim",
+    help="Write a collective once; prove it, predict its time on a cluster, run it on real ranks, compare.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Name = Annotated[str, typer.Argument(metavar="COLLECTIVE", help="allreduce or broadcast")]
+Algorithms = Annotated[str, typer.Option("-a", "--algorithm", help="NAME[:key=value,…][,NAME…], or all")]
+Sizes = Annotated[str | None, typer.Option("--sizes", help="sizes such as 1MiB,64MiB")]
+Begin = Annotated[str | None, typer.Option("-b", "--begin", help="first size")]
+End = Annotated[str | None, typer.Option("-e", "--end", help="last size")]
+Factor = Annotated[int, typer.Option("-f", "--factor", help="factor between sizes")]
+Root = Annotated[int, typer.Option("--root", help="root rank of a rooted collective")]
+Dtype = Annotated[str, typer.Option("--dtype", help="element type: chunks are whole elements")]
+Model = Annotated[str, typer.Option("--model", help="hockney or loggp")]
+SystemSpec = Annotated[str, typer.Option("-s", "--system", help="NAME:key=value,… or FILE.toml")]
+Format = Annotated[str, typer.Option("--format", help="table, csv, json or osu")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="also write to FILE.csv, .json or .txt")]
+UserFile = Annotated[str | None, typer.Option("--file", help="your algorithm: FILE.py[:FUNCTION]")]
+
+
+def main() -> None:
+    """Run the command line: exit 2 and one line on stderr for what the user wrote, exit 1 for what failed."""
+    click_error: Any = typer.BadParameter.__mro__[2]  # typer carries its own click, and names few of its errors
+    try:
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
+    except (typer.Abort, KeyboardInterrupt):
+        _stop("interrupted", 130)
+    except click_error as error:
+        _stop(" ".join(error.format_message().split()), 2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        from commsim.errors import CommsimError, InputError
+
+        if not isinstance(error, CommsimError):
+            raise
+        _stop(str(error), 2 if isinstance(error, InputError) else 1)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    """One line, from one rank."""
+    from collectives.mpi import launched_rank
+
+    if launched_rank() == 0:
+        print(f"commsim: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(code)
+
+
+def _show(results: Sequence[Result], facts: dict[str, Any], style: str, output: Path | None) -> None:
+    """Print results, and write them to the file that was asked for; nothing was printed before."""
+    from experiments.output import FORMATS, formatter
+
+    on_screen, in_file = formatter(style, output)
+    sys.stdout.write(FORMATS[on_screen](results, facts))
+    if output is not None and in_file is not None:
+        output.write_text(FORMATS[in_file](results, facts))
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[str, typer.Argument(metavar="{algorithms|systems|models}")],
+    collective: Annotated[str | None, typer.Option("--collective", help="only algorithms of this one")] = None,
+    style: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
+) -> None:
+    """List what exists: algorithms with constraints, cost and source; systems with their keys; models."""
+    from experiments.listing import LISTS, as_text
+
+    if what not in LISTS:
+        from commsim.errors import unknown_name
+
+        raise unknown_name("list", what, LISTS)
+    sys.stdout.write(as_text(LISTS[what](collective), style))
+
+
+@app.command()
+def simulate(
+    collective: Name,
+    system: SystemSpec,
+    algorithm: Algorithms = "all",
+    sizes: Sizes = None,
+    begin: Begin = None,
+    end: End = None,
+    factor: Factor = 2,
+    ranks: Annotated[int | None, typer.Option("--ranks", help="ranks; all devices by default")] = None,
+    model: Model = "hockney",
+    root: Root = 0,
+    dtype: Dtype = "float32",
+    file: UserFile = None,
+    style: Format = "table",
+    output: Output = None,
+) -> None:
+    """Predict the time of algorithms on a system."""
+    import commsim
+    import topologies
+    from commsim.collective import collective_named
+    from commsim.models import MODELS
+    from experiments.output import formatter
+    from experiments.progress import track
+    from experiments.sizes import size_list
+
+    collective_named(collective)
+    formatter(style, output)
+    machine = topologies.find(system)
+    n_ranks = machine.n_devices if ranks is None else ranks
+    listed = size_list(sizes, begin, end, factor)
+
+    def resolve(one: Algorithm) -> None:
+        for n_bytes in listed:
+            one.resolved(n_ranks, n_bytes, machine.ranks_per_node(n_ranks))
+
+    chosen, left_out = _algorithms(collective, algorithm, file, resolve)
+    results, refused = [], list(left_out)
+    cases = [(n_bytes, one) for n_bytes in listed for one in chosen]
+    for n_bytes, one in track(cases, "simulating", len(cases)):
+        try:
+            results.append(
+                commsim.simulate(one, machine, n_bytes, n_ranks=n_ranks, model=model, root=root, dtype=dtype)
+            )
+        except commsim.errors.ImpossibleResultError as error:
+            if algorithm != "all":
+                raise
+            refused.append(str(error))
+    if not results:
+        raise commsim.errors.ImpossibleResultError("; ".join(refused))
+    facts = {"system": f"{machine.name}, {n_ranks} ranks", "model": f"{model}: {MODELS[model].description}"}
+    if machine.price_usd is not None:
+        facts["price"] = _price(machine)
+    facts.update({f"left out {index}": reason for index, reason in enumerate(refused, 1)})
+    _show(results, facts, style, output)
+
+
+def _price(machine: System) -> str:
+    from commsim.units import format_money
+
+    assumed = f", ASSUMED: {machine.assumed['price']}" if "price" in machine.assumed else ""
+    return f"{format_money(machine.price_usd or 0.0)}{assumed}"
+
+
+def _algorithms(
+    collective: str, text: str, file: str | None, accepts: Callable[[Algorithm], None]
+) -> tuple[list[Algorithm], list[str]]:
+    """What -a and --file mean together."""
+    from commsim.errors import InputError
+    from experiments.choose import algorithm_in_file, algorithms_named
+
+    if file is None:
+        return algorithms_named(collective, text, accepts)
+    own = algorithm_in_file(file)
+    if own.collective.name != collective:
+        raise InputError(f"--file {file}: {own.name} is a {own.collective.name}, not a {collective}")
+    accepts(own)
+    return [own], []
+
+
+@app.command()
+def verify(
+    collective: Annotated[str | None, typer.Argument(metavar="[COLLECTIVE]")] = None,
+    algorithm: Algorithms = "all",
+    ranks: Annotated[str, typer.Option("--ranks", help="N, or FIRST:LAST")] = "1:40",
+    file: UserFile = None,
+) -> None:
+    """Prove algorithms right by counting every contribution, for every root."""
+    from collectives.registry import all_algorithms
+    from experiments.choose import algorithm_in_file, algorithms_named
+    from experiments.proof import prove, rank_range
+
+    numbers = rank_range(ranks)
+    if file is not None:
+        chosen = [algorithm_in_file(file)]
+    elif collective is None:
+        if algorithm != "all":
+            from commsim.errors import InputError
+
+            raise InputError("-a needs the collective: commsim verify COLLECTIVE -a NAME")
+        chosen = all_algorithms()
+    else:
+        chosen, _ = algorithms_named(collective, algorithm, lambda _: None)
+    sys.stdout.writelines(prove(chosen, numbers, strict=algorithm != "all" or file is not None))
+
+
+@app.command()
+def run(
+    collective: Name,
+    algorithm: Annotated[str, typer.Option("-a", "--algorithm", help="NAME[:key=value,…][,NAME…], library, or all")],
+    sizes: Sizes = None,
+    begin: Begin = None,
+    end: End = None,
+    factor: Factor = 2,
+    iterations: Annotated[int, typer.Option("-n", "--iterations")] = 20,
+    warmup: Annotated[int, typer.Option("-w", "--warmup")] = 5,
+    op: Annotated[str, typer.Option("--op", help="sum, prod, max or min")] = "sum",
+    root: Root = 0,
+    dtype: Dtype = "float32",
+    file: UserFile = None,
+    style: Format = "table",
+    output: Output = None,
+) -> None:
+    """Run collectives on real ranks, check them, time them: mpiexec -n P commsim run …"""
+    from experiments.ranks import measure_on_ranks
+
+    def chosen(accepts: Callable[[Algorithm], None]) -> Iterable[Algorithm]:
+        own = [spec for spec in algorithm.split(",") if spec != "library"]
+        return _algorithms(collective, ",".join(own), file, accepts)[0] if own or file else []
+
+    results, facts = measure_on_ranks(
+        collective,
+        chosen,
+        with_library="library" in algorithm.split(",") or algorithm == "all",
+        sizes=(sizes, begin, end, factor),
+        iterations=iterations,
+        warmup=warmup,
+        op=op,
+        root=root,
+        dtype=dtype,
+        output=(style, output),
+    )
+    if results:
+        _show(results, facts, style, output)
+        if any(result.n_wrong for result in results):
+            raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    output: Annotated[Path, typer.Option("-o", "--output", help="the system file to write, FILE.toml")],
+    iterations: Annotated[int, typer.Option("-n", "--iterations")] = 30,
+) -> None:
+    """Measure messages and reductions between ranks, write a system: mpiexec -n P commsim calibrate -o FILE.toml"""
+    from experiments.ranks import calibrate_on_ranks
+
+    sys.stdout.write(calibrate_on_ranks(output, iterations))
+
+
+@app.command()
+def validate(
+    measured: Annotated[list[Path], typer.Argument(metavar="MEASURED…", help="what `commsim run -o` wrote")],
+    system: SystemSpec,
+    model: Model = "hockney",
+) -> None:
+    """Predict what was measured and put both side by side."""
+    import topologies
+    from experiments.output import read_results
+    from experiments.validate import compare, table
+
+    results = [result for path in measured for result in read_results(path)]
+    machine = topologies.find(system)
+    text = table(compare(results, machine, model=model))
+    if machine.notes.get("oversubscribed"):
+        text = f"# {system} was calibrated with more ranks than cores: do not trust its speed\n{text}"
+    sys.stdout.write(text)
+
+
+@app.command()
+def quickstart(
+    output: Annotated[Path, typer.Option("-o", "--output", help="the folder to write")] = Path("commsim_quickstart"),
+    ranks: Annotated[
+        int | None, typer.Option("--ranks", help="real ranks; as many as cores, 2 to 4, by default")
+    ] = None,
+) -> None:
+    """Do the main job once: calibrate this host, run, predict, compare, plan a cluster, write a report."""
+    from experiments.quickstart import quickstart as main_job
+
+    main_job(output, ranks)
+
+
+if __name__ == "__main__":
+    main()

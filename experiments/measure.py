@@ -1,0 +1,202 @@
+"""Time collectives on real ranks: every rank calls these together; results are checked on every run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from collectives.mpi import Array, LibraryPlan, Plan, load_mpi, op_named
+from commsim.algorithm import Algorithm
+from commsim.collective import Collective
+from commsim.errors import InputError
+from commsim.result import Result
+from commsim.simulate import n_elements
+from commsim.topology import Floats
+from experiments.progress import track
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+LIBRARY = "library"  # the MPI library's own collective, as an algorithm's name
+PERIOD = 17  # elements repeat after so many: results are small whole numbers, exact in every type
+
+
+class Runnable(Protocol):
+    """Something that does one collective on its buffer."""
+
+    def run(self) -> None:
+        """Do it once."""
+
+    def free(self) -> None:
+        """Give resources back."""
+
+
+def host_facts(comm: MPI.Comm) -> dict[str, Any]:
+    """What the ranks run on: MPI, hosts, cores, and whether ranks share cores."""
+    MPI = load_mpi()
+    cores = len(os.sched_getaffinity(0))
+    local = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    crowded = comm.allreduce(local.size > cores, MPI.LOR)
+    local.Free()
+    hosts = sorted(set(comm.allgather(platform.node())))
+    return {
+        "mpi": MPI.Get_library_version().splitlines()[0].strip(" \x00"),
+        "n_ranks": comm.size,
+        "n_hosts": len(hosts),
+        "cores_per_host": cores,
+        "oversubscribed": bool(crowded),
+    }
+
+
+def slowest_times(
+    plans: Sequence[Runnable], comm: MPI.Comm, reset: Callable[[], None], iterations: int, warmup: int
+) -> Floats:
+    """Time plans in turn, each iteration from a barrier on, with data that its rank has just written.
+
+    Parameters
+    ----------
+    plans : sequence of Runnable
+    comm : mpi4py.MPI.Comm
+    reset : callable
+        Writes the buffers anew; not timed.
+    iterations, warmup : int
+
+    Returns
+    -------
+    array (n_plans, iterations)
+        Seconds of the slowest rank.
+    """
+    MPI = load_mpi()
+    times = np.zeros((len(plans), iterations))
+    for iteration in range(-warmup, iterations):
+        for index, plan in enumerate(plans):
+            reset()
+            comm.Barrier()
+            begin = MPI.Wtime()
+            plan.run()
+            if iteration >= 0:
+                times[index, iteration] = MPI.Wtime() - begin
+    comm.Allreduce(MPI.IN_PLACE, times, MPI.MAX)
+    return times
+
+
+def _pattern(rank: int, op: str, dtype: str) -> Array:
+    """One period of a rank's data: whole numbers that differ by rank and place; for products 1 or 2."""
+    place = np.arange(PERIOD)
+    values = 1 + (place + rank) % 2 if op == "prod" else 1 + (7 * place + 13 * rank) % PERIOD
+    return values.astype(dtype)
+
+
+def _filled(period: Array, count: int) -> Array:
+    return np.resize(period, count) if count else np.empty(0, period.dtype)
+
+
+def _wanted(collective: Collective, n_ranks: int, op: str, dtype: str, root: int) -> Array:
+    """One period of the right result."""
+    if not collective.reduces:
+        return _pattern(root, op, dtype)
+    result = _pattern(0, op, dtype)
+    for rank in range(1, n_ranks):
+        result = op_named(op)(result, _pattern(rank, op, dtype))
+    return result
+
+
+def count_wrong(got: Array, wanted: Array, n_ranks: int) -> int:
+    """Elements of `got` that differ from the periodic `wanted`; floats may differ by rounding of n_ranks additions."""
+    expected = _filled(wanted, len(got))
+    if got.dtype.kind in "iub":
+        return int((got != expected).sum())
+    return int((~np.isclose(got, expected, rtol=4 * n_ranks * np.finfo(got.dtype).eps, atol=0)).sum())
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to measure, checked when it is made; making it does not communicate.
+
+    Attributes
+    ----------
+    collective : Collective
+    algorithms : tuple of (Algorithm or None)
+        None is the MPI library's own collective.
+    sizes : tuple of int
+        Bytes of the vector.
+    op, dtype : str
+    root : int
+    n_ranks : int
+    groups : int or None
+        Ranks on each host, where all hosts have as many.
+    """
+
+    collective: Collective
+    algorithms: tuple[Algorithm | None, ...]
+    sizes: tuple[int, ...]
+    op: str
+    dtype: str
+    root: int
+    n_ranks: int
+    groups: int | None
+
+    def __post_init__(self) -> None:
+        op_named(self.op)
+        for n_bytes in self.sizes:
+            n_elements(n_bytes, self.dtype)
+        if np.dtype(self.dtype).kind not in "iuf":
+            raise InputError(f"dtype {self.dtype!r} cannot be reduced; use an integer or a floating type")
+        if not 0 <= self.root < self.n_ranks:
+            raise InputError(f"root={self.root} is not a rank of {self.n_ranks}; use 0 to {self.n_ranks - 1}")
+        for algorithm, n_bytes in itertools.product(filter(None, self.algorithms), self.sizes):
+            algorithm.resolved(self.n_ranks, n_bytes, self.groups)
+
+
+def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Iterator[Result]:
+    """Measure algorithms side by side, in place: one result for each size and algorithm.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+        Every rank of it calls this with the same case.
+    case : Case
+    iterations, warmup : int
+    """
+    kind, op, dtype, root = case.collective, case.op, case.dtype, case.root
+    period, wanted = _pattern(comm.rank, op, dtype), _wanted(kind, comm.size, op, dtype, root)
+    for n_bytes in track(case.sizes, f"running {kind.name}", len(case.sizes), shown=comm.rank == 0):
+        fresh = _filled(period, n_elements(n_bytes, dtype))
+        buffer = np.empty_like(fresh)
+        plans = [
+            Plan(a, comm, buffer, op=op, root=root) if a else LibraryPlan(kind, comm, buffer, op=op, root=root)
+            for a in case.algorithms
+        ]
+        times = slowest_times(plans, comm, partial(np.copyto, buffer, fresh), iterations, warmup)
+        for plan, seconds in zip(plans, times, strict=True):
+            np.copyto(buffer, fresh)
+            plan.run()
+            n_wrong = comm.allreduce(count_wrong(buffer, wanted, comm.size))
+            plan.free()
+            yield _result(case, plan, n_bytes, seconds, n_wrong)
+
+
+def _result(case: Case, plan: Runnable, n_bytes: int, seconds: Floats, n_wrong: int) -> Result:
+    algorithm = plan.algorithm if isinstance(plan, Plan) else None
+    return Result(
+        collective=case.collective.name,
+        algorithm=algorithm.name if algorithm else LIBRARY,
+        params=algorithm.params if algorithm else {},
+        root=case.root if case.collective.rooted else None,
+        op=case.op if case.collective.reduces else None,
+        dtype=case.dtype,
+        n_ranks=case.n_ranks,
+        n_bytes=n_bytes,
+        time_s=float(np.median(seconds)),
+        time_min_s=float(seconds.min()),
+        time_p99_s=float(np.quantile(seconds, 0.99)),
+        n_wrong=n_wrong,
+        finish_s=seconds,
+    )

@@ -1,0 +1,183 @@
+"""Results for people and programs: nccl-tests' table, OSU's, CSV, JSON with provenance; and back from the files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from commsim.collective import COLLECTIVES
+from commsim.errors import InputError, unknown_name
+from commsim.result import Result
+from commsim.simulate import item_bytes
+from commsim.spec import join_spec
+from commsim.units import gigabytes_per_second, microseconds
+
+VERSION = "0.1.0"
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Where rows come from: the command, the versions, and the facts given."""
+    import numpy as np
+
+    return {
+        "commsim": VERSION,
+        "command": " ".join(["commsim", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        **facts,
+    }
+
+
+def algorithm_of(row: Mapping[str, Any] | Result) -> str:
+    """Algorithm with its parameters, as users write it."""
+    if isinstance(row, Result):
+        return join_spec(row.algorithm, row.params)
+    return join_spec(row["algorithm"], row["params"] or {})
+
+
+def _table(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
+    measured = results[0].is_measured
+    names = [algorithm_of(result) for result in results]
+    wide = max(len("algorithm"), *(len(name) for name in names))
+    head = f"# {'size':>11} {'count':>11} {'type':>8} {'redop':>6} {'root':>5}  {'algorithm':<{wide}} {'time':>11}"
+    units = f"# {'(B)':>11} {'(elements)':>11} {'':>8} {'':>6} {'':>5}  {'':<{wide}} {'(us)':>11}"
+    head += f" {'algbw':>8} {'busbw':>8}"
+    units += f" {'(GB/s)':>8} {'(GB/s)':>8}"
+    if measured:
+        head, units = f"{head} {'min':>11} {'p99':>11} {'#wrong':>7}", f"{units} {'(us)':>11} {'(us)':>11}"
+    else:
+        head, units = f"{head} {'of bound':>8}  bottleneck", f"{units} {'':>8}"
+    lines = [f"# {key}: {value}" for key, value in facts.items()] + [head, units.rstrip()]
+    for result, name in zip(results, names, strict=True):
+        root = "-" if result.root is None else result.root
+        count = result.n_bytes // item_bytes(result.dtype)
+        line = f"  {result.n_bytes:>11} {count:>11} {result.dtype:>8} {result.op or '-':>6} {root:>5}  {name:<{wide}}"
+        line += f" {_us(result.time_s)} {_GBps(result.algbw_Bps)} {_GBps(result.busbw_Bps)}"
+        if measured:
+            line += f" {_us(result.time_min_s)} {_us(result.time_p99_s)} {result.n_wrong:>7}"
+        else:
+            share = f"{100 * (result.bound_s or 0.0) / result.time_s:.1f} %" if result.time_s else "-"
+            line += f" {share:>8}  {result.bottleneck}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _us(seconds: float | None) -> str:
+    return f"{'-':>11}" if seconds is None else f"{microseconds(seconds):>11.2f}"
+
+
+def _GBps(bandwidth_Bps: float) -> str:
+    return f"{gigabytes_per_second(bandwidth_Bps):>8.2f}"
+
+
+def _osu(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
+    lines = []
+    for name in dict.fromkeys(algorithm_of(result) for result in results):
+        collective = results[0].collective.capitalize()
+        lines += [f"# OSU-style {collective} Latency, algorithm {name}", f"{'# Size':<10}{'Avg Latency(us)':>25}"]
+        rows = [result for result in results if algorithm_of(result) == name]
+        lines += [f"{result.n_bytes:<10}{microseconds(result.time_s):>25.2f}" for result in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _json(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
+    rows = [result.row() for result in results]
+    return json.dumps({"provenance": provenance(**facts), "rows": rows}, indent=1, default=str) + "\n"
+
+
+def _csv(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    rows = [{**result.row(), "params": json.dumps(result.row()["params"])} for result in results]
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+FORMATS: dict[str, Callable[[Sequence[Result], Mapping[str, Any]], str]] = {
+    "table": _table,
+    "csv": _csv,
+    "json": _json,
+    "osu": _osu,
+}
+ENDINGS = {".csv": "csv", ".json": "json", ".txt": "table"}
+
+
+def formatter(name: str, output: Path | None) -> tuple[str, str | None]:
+    """Names of the formats for the screen and for the file.
+
+    Raises
+    ------
+    InputError
+        For an unknown format, a file ending that none has, or a folder that does not exist.
+    """
+    if name not in FORMATS:
+        raise unknown_name("format", name, FORMATS)
+    if output is None:
+        return name, None
+    if output.suffix not in ENDINGS:
+        raise InputError(f"-o {output}: the ending chooses the format: {', '.join(ENDINGS)}")
+    if not os.access(output.parent, os.W_OK):
+        raise InputError(f"-o {output}: the folder {output.parent} does not exist or cannot be written")
+    return name, ENDINGS[output.suffix]
+
+
+def read_results(path: Path) -> list[Result]:
+    """Results from a file that ``-o FILE.json`` or ``-o FILE.csv`` wrote.
+
+    Raises
+    ------
+    InputError
+        Naming the file and what is wrong with it.
+    """
+    try:
+        text = path.read_text()
+        if path.suffix == ".csv":
+            rows: list[dict[str, Any]] = [_from_csv(row) for row in csv.DictReader(io.StringIO(text))]
+        else:
+            rows = json.loads(text)["rows"]
+        return [_result(row) for row in rows]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not what `commsim run -o` or `commsim simulate -o` writes ({error})") from None
+
+
+def _from_csv(row: Mapping[str, str]) -> dict[str, Any]:
+    texts = {
+        "collective",
+        "algorithm",
+        "op",
+        "dtype",
+        "system",
+        "placement",
+        "model",
+        "library",
+        "engine",
+        "bottleneck",
+    }
+
+    def value(key: str, text: str) -> Any:
+        if text == "":
+            return None
+        if key in texts:
+            return text
+        return json.loads(text.lower() if key == "in_place" else text)
+
+    return {key: value(key, text) for key, text in row.items()}
+
+
+def _result(row: Mapping[str, Any]) -> Result:
+    known = {field.name for field in fields(Result)}
+    values = {key: value for key, value in row.items() if key in known}
+    if values["collective"] not in COLLECTIVES:
+        raise unknown_name("collective", str(values["collective"]), COLLECTIVES)
+    return Result(**{**values, "params": values.get("params") or {}, "time_s": float(values["time_s"])})

@@ -1,0 +1,49 @@
+"""Progress on anything longer than two seconds: a bar on a terminal, plain lines elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+QUIET_S = 2.0
+
+
+def say(line: str) -> None:
+    """One line to the person who waits, on stderr."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def track(items: Iterable[Item], what: str, total: int, *, shown: bool = True) -> Iterator[Item]:
+    """Hand the items on; after two seconds begin to tell how many are done.
+
+    Parameters
+    ----------
+    items : iterable
+    what : str
+        "simulating".
+    total : int
+    shown : bool
+        False on ranks other than the first.
+    """
+    started = last = time.monotonic()
+    with ExitStack() as stack:
+        bar = None
+        for done, item in enumerate(items):
+            now = time.monotonic()
+            if shown and bar is None and sys.stderr.isatty() and now - started > QUIET_S:
+                from rich.console import Console
+                from rich.progress import Progress
+
+                bar = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+                task = bar.add_task(what, total=total)
+            if bar is not None:
+                bar.update(task, completed=done)
+            elif shown and not sys.stderr.isatty() and now - last > QUIET_S:
+                say(f"{what}: {done} of {total}")
+                last = now
+            yield item

@@ -1,0 +1,249 @@
+"""The main job, once through: calibrate this host, run collectives, predict them, compare, plan a cluster, report.
+
+Everything on real ranks is done by the commands that users have (`commsim calibrate`, `commsim run`), started here.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import topologies
+from collectives.mpi import refuse_two_wheels
+from collectives.registry import find
+from commsim import Algorithm, Result, System, simulate
+from commsim.errors import InputError
+from commsim.units import format_bytes, format_money, format_time
+from experiments import validate
+from experiments.comparison import Comparison
+from experiments.launch import on_ranks
+from experiments.measure import LIBRARY
+from experiments.output import read_results
+from experiments.plan import PlanPoint, scaling
+from experiments.progress import say, track
+from experiments.published import Published, nccl_tests
+from experiments.workloads import RESNET50_COMPUTE_S, RESNET50_DDP_BUCKETS
+
+TIMEOUT_S = 120.0  # of one launch of real ranks; each takes a few seconds
+MEASURED = {"allreduce": "recursive_doubling,ring,rabenseifner", "broadcast": "binomial,chain,scatter_allgather"}
+SWEEP = ("-b", "8", "-e", "32MiB", "-f", "4")
+PLANNED = ("ring", "recursive_doubling", "rabenseifner", "node_split", "node_split:inter=rabenseifner")
+NODES = (1, 2, 4, 8, 16, 32, 64, 128)
+PUBLISHED = "nccltests_xe9680_h100_2n16"
+OVERLAID = ("ring", "recursive_doubling", "node_split:ranks_per_node=8")
+
+
+@dataclass
+class Findings:
+    """What the quickstart found, for the report.
+
+    Attributes
+    ----------
+    n_ranks : int
+    system : System
+        This host, as calibrated.
+    measured : dict
+        "allreduce", "broadcast" and "buckets" to the measured results, the library's among them.
+    rows : dict
+        The same names to predicted beside measured.
+    plan : list of PlanPoint
+    published : Published
+    curves : dict
+        Algorithm to its predicted (bytes, seconds) on the published machine.
+    commands : list of str
+        What to type for the same.
+    """
+
+    n_ranks: int
+    system: System
+    published: Published
+    measured: dict[str, list[Result]] = field(default_factory=dict)
+    rows: dict[str, list[Comparison]] = field(default_factory=dict)
+    plan: list[PlanPoint] = field(default_factory=list)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    commands: list[str] = field(default_factory=list)
+
+    def library_s(self, name: str) -> dict[int, float]:
+        """Bytes to measured seconds of the MPI library's own collective."""
+        return {result.n_bytes: result.time_s for result in self.measured[name] if result.algorithm == LIBRARY}
+
+
+def quickstart(folder: Path, n_ranks: int | None = None) -> None:
+    """Do the main job and leave everything in `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist; files of an earlier run are replaced.
+    n_ranks : int, optional
+        Real ranks; as many as this process may use cores, from 2 to 4, by default.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written, or one rank is asked for.
+    ExecutionError
+        If real ranks cannot be started, or fail.
+    """
+    started = time.monotonic()
+    ranks = min(max(len(os.sched_getaffinity(0)), 2), 4) if n_ranks is None else n_ranks
+    if ranks < 2:
+        raise InputError(f"--ranks {ranks}: an exchange needs at least 2")
+    refuse_two_wheels()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"-o {folder}: cannot be made ({error.strerror})") from None
+    found = _on_this_host(folder, ranks)
+    _say_comparison(found)
+    say("[5/6] planning: the same gradients on 1 to 128 DGX H100 nodes")
+    found.plan = _plan()
+    _say_plan(found.plan)
+    found.curves = _curves(found.published)
+    say("[6/6] figures and report")
+    from experiments.quickstart_report import write_all
+
+    report = write_all(found, folder)
+    _tables(found, folder)
+    _print(f"\nreport: {report}\nfolder: {folder} (CSV, JSON, figures as PNG and SVG, host.toml)")
+    say(f"done in {time.monotonic() - started:.0f} s")
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _on_this_host(folder: Path, n_ranks: int) -> Findings:
+    """Calibrate, run and compare on real ranks."""
+    host = folder / "host.toml"
+    commands: list[str] = []
+
+    def launch(*arguments: str) -> str:
+        commands.append(f"mpiexec -n {n_ranks} commsim {shlex.join(arguments)}")
+        return on_ranks(n_ranks, arguments, TIMEOUT_S)
+
+    say(f"[1/6] calibrating this host on {n_ranks} real ranks (messages and reductions, never a collective)")
+    _print(launch("calibrate", "-o", str(host)).rstrip())
+    found = Findings(n_ranks, topologies.find(str(host)), nccl_tests(PUBLISHED), commands=commands)
+    sizes = {
+        "allreduce": ("allreduce", SWEEP),
+        "broadcast": ("broadcast", SWEEP),
+        "buckets": ("allreduce", ("--sizes", ",".join(map(str, RESNET50_DDP_BUCKETS)))),
+    }
+    for index, (name, (collective, options)) in enumerate(sizes.items(), start=2):
+        what = "ResNet-50's gradient buckets" if name == "buckets" else f"{collective}, 8 B to 32 MiB"
+        say(f"[{index}/6] running {what}, each algorithm beside the MPI library's own")
+        file = folder / f"{name}.json"
+        launch("run", collective, "-a", f"{MEASURED[collective]},{LIBRARY}", *options, "-n", "25", "-o", str(file))
+        found.measured[name] = read_results(file)
+        group = "ResNet-50 bucket" if name == "buckets" else "sweep"
+        found.rows[name] = validate.compare(found.measured[name], found.system, group=group)
+        commands.append(f"commsim validate {file} -s {host}")
+    return found
+
+
+def _say_comparison(found: Findings) -> None:
+    for name, rows in found.rows.items():
+        title = "ResNet-50's gradient buckets, as PyTorch DDP sends them" if name == "buckets" else name
+        _print(f"\n{title}: predicted beside measured on {found.n_ranks} ranks (hockney, calibrated; no contention)")
+        _print(validate.table(rows).rstrip())
+
+
+def _planned() -> list[Algorithm]:
+    return [find("allreduce", spec) for spec in PLANNED]
+
+
+def _plan() -> list[PlanPoint]:
+    machine = partial(topologies.find)
+    points = scaling(
+        lambda nodes: machine(f"dgx_h100:nodes={nodes}"),
+        NODES,
+        RESNET50_DDP_BUCKETS,
+        _planned(),
+        compute_s=RESNET50_COMPUTE_S,
+    )
+    return list(track(points, "simulating DGX H100", len(NODES)))
+
+
+PLAN_COLUMNS = ("nodes", "GPUs", "exchange", "of bound", "step efficiency", "bottleneck of the largest bucket", "price")
+
+
+def plan_rows(plan: Sequence[PlanPoint]) -> list[tuple[str, ...]]:
+    """The plan as text, one row for each size of machine."""
+    return [
+        (
+            str(point.nodes),
+            str(point.n_ranks),
+            format_time(point.exchange_s),
+            f"{100 * point.bound_s / point.exchange_s:.0f} %",
+            f"{100 * point.efficiency:.2f} %",
+            point.bottleneck,
+            format_money(point.price_usd or 0.0),
+        )
+        for point in plan
+    ]
+
+
+def _say_plan(plan: Sequence[PlanPoint]) -> None:
+    rows = [PLAN_COLUMNS, *plan_rows(plan)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(PLAN_COLUMNS))]
+    _print("\nResNet-50's gradients on DGX H100 nodes (hockney; contention is not modelled; price ASSUMED, nodes only)")
+    for row in rows:
+        _print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _curves(published: Published) -> dict[str, list[tuple[int, float]]]:
+    """Predicted times of our algorithms at the published sizes on the same kind of machine."""
+    machine = topologies.find("dgx_h100:nodes=2")
+    return {
+        spec: [(n_bytes, simulate(find("allreduce", spec), machine, n_bytes).time_s) for n_bytes, _ in published.points]
+        for spec in OVERLAID
+    }
+
+
+def _tables(found: Findings, folder: Path) -> None:
+    """The three CSV files."""
+    rows = [row for part in found.rows.values() for row in part]
+    _write_csv(folder / "comparison.csv", [{**vars(row), "error": row.error} for row in rows])
+    plan = [{**vars(point), "efficiency": point.efficiency} for point in found.plan]
+    _write_csv(folder / "plan.csv", [{**row, "algorithms": " ".join(row["algorithms"])} for row in plan])
+    predicted = {spec: dict(points) for spec, points in found.curves.items()}
+    _write_csv(
+        folder / "published.csv",
+        [
+            {"n_bytes": n_bytes, "measured_s": time_s, **{f"{spec}_s": predicted[spec][n_bytes] for spec in predicted}}
+            for n_bytes, time_s in found.published.points
+        ],
+    )
+
+
+def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    listed = list(rows)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(listed[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(listed)
+
+
+def comparison_rows(rows: Sequence[Comparison]) -> list[tuple[str, ...]]:
+    """Predicted beside measured as text."""
+    return [
+        (
+            row.algorithm,
+            format_bytes(row.n_bytes),
+            format_time(row.predicted_s),
+            format_time(row.measured_s),
+            f"{100 * row.error:+.1f} %",
+            row.bottleneck,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,155 @@
+"""What `run` and `calibrate` do on real ranks: agree on the case, measure, and fail together or not at all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from collectives.mpi import load_mpi, ranks_per_node
+from commsim import Algorithm, CommsimError, Result
+from commsim.collective import collective_named
+from commsim.errors import InputError
+from commsim.units import format_bandwidth, format_time
+from experiments.calibrate import Calibration, save
+from experiments.calibrate import calibrate as calibrate_all
+from experiments.measure import Case, host_facts, run_case
+from experiments.output import formatter
+from experiments.progress import say
+from experiments.sizes import size_list
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+Value = TypeVar("Value")
+
+
+def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
+    """Result of `prepare`, or the same error on every rank if it failed on any; `prepare` must not communicate.
+
+    Raises
+    ------
+    InputError
+        With the lowest failing rank's message.
+    """
+    try:
+        value, failure = prepare(), None
+    except CommsimError as error:
+        failure = str(error)
+    failures = [message for message in comm.allgather(failure) if message is not None]
+    if failures:
+        raise InputError(failures[0])
+    return value
+
+
+@contextmanager
+def all_or_none(comm: MPI.Comm) -> Iterator[None]:
+    """End the whole job with one line if this rank fails, so that no other waits for it for ever."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, InputError):
+            raise  # agreed on: every rank raises it
+        say(f"commsim: rank {comm.rank} of {comm.size} failed, ending the job: {type(error).__name__}: {error}")
+        sys.stderr.flush()
+        comm.Abort(1)
+        raise
+
+
+def measure_on_ranks(
+    collective: str,
+    chosen: Callable[[Callable[[Algorithm], None]], Iterable[Algorithm]],
+    *,
+    with_library: bool,
+    sizes: tuple[str | None, str | None, str | None, int],
+    iterations: int,
+    warmup: int,
+    op: str,
+    root: int,
+    dtype: str,
+    output: tuple[str, Path | None],
+) -> tuple[list[Result], dict[str, Any]]:
+    """Results and facts on rank 0, nothing on the others. Parameters as the command line has them.
+
+    Raises
+    ------
+    InputError
+        On every rank alike, before anything runs.
+    """
+    comm = load_mpi().COMM_WORLD
+    with all_or_none(comm):
+        groups, facts = ranks_per_node(comm), host_facts(comm)
+
+        def prepare() -> Case:
+            formatter(*output)
+            if iterations < 1 or warmup < 0:
+                raise InputError(f"-n {iterations} must be at least 1 and -w {warmup} at least 0")
+            listed = size_list(*sizes)
+
+            def accepts(one: Algorithm) -> None:
+                for n_bytes in listed:
+                    one.resolved(comm.size, n_bytes, groups)
+
+            kind = collective_named(collective)
+            algorithms = (*chosen(accepts), *([None] if with_library else []))
+            return Case(kind, algorithms, tuple(listed), op, dtype, root, comm.size, groups)
+
+        case = agreed(comm, prepare)
+        results = list(run_case(comm, case, iterations=iterations, warmup=warmup))
+    if comm.rank:
+        return [], {}
+    shown = {
+        "ranks": describe(facts),
+        "iterations": f"{iterations} after {warmup} of warm-up, median of the slowest rank",
+    }
+    wrong = sum(result.n_wrong or 0 for result in results)
+    if wrong:
+        say(f"commsim: {wrong} elements are WRONG; see #wrong")
+    return results, shown
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """Facts of the host in one line; more ranks than cores is said loudly."""
+    text = f"{facts['n_ranks']} on {facts['n_hosts']} host(s), {facts['cores_per_host']} cores each, {facts['mpi']}"
+    return text + (", OVERSUBSCRIBED: more ranks than cores, times are not speeds" if facts["oversubscribed"] else "")
+
+
+def calibrate_on_ranks(path: Path, iterations: int) -> str:
+    """Calibrate, write the file on rank 0; what to print there, nothing on the others.
+
+    Raises
+    ------
+    InputError
+        If there is one rank only, or the file cannot be written.
+    """
+    comm = load_mpi().COMM_WORLD
+    with all_or_none(comm):
+
+        def prepare() -> None:
+            if path.suffix != ".toml" or not path.parent.is_dir():
+                raise InputError(f"-o {path}: must be a .toml file in a folder that exists")
+            if iterations < 1:
+                raise InputError(f"-n {iterations} must be at least 1")
+
+        agreed(comm, prepare)
+        calibration = calibrate_all(comm, iterations=iterations)
+        if comm.rank:
+            return ""
+        save(calibration, path)
+    return summary(calibration) + f"written to {path}\n"
+
+
+def summary(calibration: Calibration) -> str:
+    """The fitted figures in a few lines."""
+    lines = [
+        f"ranks: {describe(calibration.facts)}",
+        f"latency {format_time(calibration.latency_s)}, bandwidth {format_bandwidth(calibration.bandwidth_Bps)}, "
+        f"posting a message {format_time(calibration.overhead_s)}",
+    ]
+    for what, errors in calibration.residuals().items():
+        worst = max(errors, key=abs)
+        typical = sorted(abs(error) for error in errors)[len(errors) // 2]
+        lines.append(f"fit of {what}: median residual {100 * typical:.1f} %, worst {100 * worst:+.1f} %")
+    return "\n".join(lines) + "\n"
