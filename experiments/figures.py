@@ -243,7 +243,7 @@ def scaling(points: Sequence[PlanPoint], *, order: Sequence[str] = ()) -> Figure
     bound = [(point.nodes, point.bound_s) for point in points]
     _plot(upper, bound, {"color": _INK, "linestyle": "--", "linewidth": 1.0})
     _linear_times(upper.yaxis, "exchange time", max(exchange_s))
-    upper.set_ylim(bottom=0)
+    upper.set_ylim(0, 1.08 * max(exchange_s))
     _efficiency(lower, points)
     _node_axis(lower, points)
     figure.align_ylabels()
@@ -431,7 +431,8 @@ def _name_worst(axes: Axes, points: Points) -> None:
         if abs(error) > ERROR_LIMIT and (error > 0) == below:
             edge, offset, side = (ERROR_LIMIT, -6, "top") if below else (-ERROR_LIMIT, 6, "bottom")
             text = axes.annotate(_percent(error), (n_bytes, edge), (0, offset), textcoords="offset points")
-            text.set(ha="center", va=side, fontsize=7.5)
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+            text.set(ha="center", va=side, fontsize=7.5, bbox=box)
 
 
 def _bucket(axes: Axes, top: float, rows: Sequence[Comparison], looks: Mapping[str, _Look]) -> None:
@@ -504,7 +505,11 @@ def _time_text(time_s: float) -> str:
 
 
 def _log_times(axes: Axes) -> None:
+    """Times on a decimal logarithm, with two labelled decades at least. To be called when all is drawn."""
     axes.set_yscale("log")
+    low, high = (math.log10(edge) for edge in axes.get_ylim())
+    if math.floor(high) - math.ceil(low) < 1:
+        axes.set_ylim(10.0 ** math.floor(low), 10.0 ** math.ceil(high))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _time_text(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("time")

@@ -40,64 +40,76 @@ def launcher() -> str:
     return found
 
 
-def on_ranks(n_ranks: int, arguments: Sequence[str], timeout_s: float) -> str:
-    """Run ``commsim`` on real ranks and return what it prints.
+def commsim_on_ranks(n_ranks: int, arguments: Sequence[str], timeout_s: float) -> str:
+    """Run ``commsim`` on real ranks and return what it prints; see :func:`python_on_ranks`."""
+    shown = f"commsim {shlex.join(arguments)}"
+    return python_on_ranks(n_ranks, ["-m", "experiments.cli", *arguments], timeout_s, shown=shown)
+
+
+def python_on_ranks(n_ranks: int, arguments: Sequence[str], timeout_s: float, *, shown: str = "") -> str:
+    """Run this Python on real ranks and return what they print.
 
     Parameters
     ----------
     n_ranks : int
     arguments : sequence of str
-        Of ``commsim``.
+        Of the interpreter.
     timeout_s : float
         After it everything is killed.
+    shown : str, optional
+        The command, for messages.
 
     Raises
     ------
     ExecutionError
-        If it fails, or does not end in time; with the command and its last line.
+        If it fails, or does not end in time; with the command, and the line that says why.
     """
-    shown = f"mpiexec -n {n_ranks} commsim {shlex.join(arguments)}"
-    command = [launcher(), "-n", str(n_ranks), sys.executable, "-m", "experiments.cli", *arguments]
-    process = subprocess.Popen(
-        command,
+    shown = f"mpiexec -n {n_ranks} {shown or shlex.join(['python', *arguments])}"
+    lines: list[str] = []
+    too_late = threading.Event()
+    with subprocess.Popen(
+        [launcher(), "-n", str(n_ranks), sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **ENVIRONMENT},
         start_new_session=True,
-    )
-    lines: list[str] = []
-    echo = threading.Thread(target=_echo, args=(process, lines), daemon=True)
-    echo.start()
-    timer = threading.Timer(timeout_s, end, [process])
-    timer.start()
-    try:
-        assert process.stdout is not None  # piped above
-        printed = process.stdout.read()
-        code = process.wait()
-    except BaseException:
-        end(process)
-        raise
-    finally:
-        in_time = timer.is_alive()
-        timer.cancel()
-        echo.join(GRACE_S)
-    if not in_time:
+    ) as process:
+        echo = threading.Thread(target=_echo, args=(process, lines), daemon=True)
+        timer = threading.Timer(timeout_s, _stop, (process, too_late))
+        echo.start()
+        timer.start()
+        try:
+            printed = process.stdout.read() if process.stdout else ""
+            code = process.wait()
+        except BaseException:
+            end(process)
+            raise
+        finally:
+            timer.cancel()
+            echo.join(GRACE_S)
+    if too_late.is_set():
         raise ExecutionError(f"`{shown}` did not end within {timeout_s:g} s and was stopped")
     if code:
         reason = next((line for line in lines if line.startswith("commsim:")), lines[-1] if lines else "no message")
-        raise ExecutionError(f"`{shown}` failed with exit {code}: {reason.removeprefix('commsim: ')}")
+        error = ExecutionError(f"`{shown}` failed with exit {code}: {reason.removeprefix('commsim: ')}")
+        error.add_note(printed)
+        raise error
     return printed
 
 
 def _echo(process: subprocess.Popen[str], lines: list[str]) -> None:
     """Pass on the ranks' progress as it comes, and keep every line."""
-    assert process.stderr is not None  # piped above
-    for line in process.stderr:
+    for line in process.stderr or ():
         if line.strip():
             lines.append(line.strip())
             say(f"  {line.strip()}")
+
+
+def _stop(process: subprocess.Popen[str], too_late: threading.Event) -> None:
+    too_late.set()
+    end(process)
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -24,7 +24,7 @@ from commsim.errors import InputError
 from commsim.units import format_bytes, format_money, format_time
 from experiments import validate
 from experiments.comparison import Comparison
-from experiments.launch import on_ranks
+from experiments.launch import commsim_on_ranks
 from experiments.measure import LIBRARY
 from experiments.output import read_results
 from experiments.plan import PlanPoint, scaling
@@ -129,7 +129,7 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
 
     def launch(*arguments: str) -> str:
         commands.append(f"mpiexec -n {n_ranks} commsim {shlex.join(arguments)}")
-        return on_ranks(n_ranks, arguments, TIMEOUT_S)
+        return commsim_on_ranks(n_ranks, arguments, TIMEOUT_S)
 
     say(f"[1/6] calibrating this host on {n_ranks} real ranks (messages and reductions, never a collective)")
     _print(launch("calibrate", "-o", str(host)).rstrip())

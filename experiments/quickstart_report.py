@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def _lead(found: Findings) -> str:
     crowded = " These ranks shared cores: their times are not speeds." if found.system.notes["oversubscribed"] else ""
     return (
         f"{len(rows)} collectives ran on {found.n_ranks} real ranks of this host and were predicted from messages and "
-        f"reductions alone; the median prediction is off by {100 * (2.718281828**total.median - 1):.0f} %.{crowded} "
+        f"reductions alone; the median prediction is off by {100 * math.expm1(total.median):.0f} %.{crowded} "
         f"ResNet-50's gradients take {format_time(last.exchange_s)} on {last.nodes} DGX H100 nodes for "
         f"{format_money(last.price_usd or 0.0)}; bottleneck of the largest bucket: {last.bottleneck}."
     )
@@ -75,8 +76,8 @@ def _measured_section(found: Findings, folder: Path) -> Section:
     return Section(
         "Predicted beside measured",
         (
-            "Every row ran the same algorithm text that was simulated. The calibration knows nothing of collectives: it "
-            "is fitted on single messages between ranks and on local reductions.",
+            "Every row ran the same algorithm text that was simulated. The calibration knows nothing of collectives: "
+            "it is fitted on single messages between ranks and on local reductions.",
             "What is not in the model: the state of the caches beyond what a single message sees, ranks that disturb "
             "each other on a shared memory bus, and the launcher's noise at small sizes.",
         ),
@@ -95,8 +96,8 @@ def _buckets_section(found: Findings, folder: Path) -> Section:
     total = sum(RESNET50_DDP_BUCKETS)
     text = (
         f"PyTorch DDP sends ResNet-50's {total} bytes of float32 gradients as five allreduces of "
-        f"{', '.join(map(str, RESNET50_DDP_BUCKETS))} bytes. The first is not 1 MiB, the cap of the first bucket, because "
-        "one tensor alone is larger.",
+        f"{', '.join(map(str, RESNET50_DDP_BUCKETS))} bytes. The first is not 1 MiB, the cap of the first bucket, "
+        "because one tensor alone is larger.",
         _exchange_sentence(found),
     )
     caption = f"One exchange of ResNet-50's gradients, bucket by bucket. {score_line(rows)}."
@@ -122,11 +123,11 @@ def _plan_section(found: Findings, folder: Path) -> Section:
     last = found.plan[-1]
     text = (
         "The same five allreduces, one after the other, on DGX H100 nodes: 8 GPUs behind an NVSwitch, eight 400 Gb/s "
-        "NICs on their rails, a non-blocking rail-optimised fabric. Each bucket takes the fastest algorithm of ours for "
-        f"it (on {last.nodes} nodes: {', '.join(dict.fromkeys(last.algorithms))}).",
-        f"Step efficiency is compute / (compute + exchange) without any overlap, with {format_time(RESNET50_COMPUTE_S)} of "
-        "compute for a batch of 512 a GPU: an A100's measured rate (NVIDIA DeepLearningExamples), ASSUMED for H100 "
-        "(2026-11); a faster GPU has a lower efficiency.",
+        "NICs on their rails, a non-blocking rail-optimised fabric. Each bucket takes the fastest algorithm of ours "
+        f"for it (on {last.nodes} nodes: {', '.join(dict.fromkeys(last.algorithms))}).",
+        "Step efficiency is compute / (compute + exchange) without any overlap, with "
+        f"{format_time(RESNET50_COMPUTE_S)} of compute for a batch of 512 a GPU: an A100's measured rate (NVIDIA "
+        "DeepLearningExamples), ASSUMED for H100 (2026-11); a faster GPU has a lower efficiency.",
         "ASSUMED: " + "; ".join(f"{key}: {value}" for key, value in _assumed().items()) + ".",
     )
     table = Table(PLAN_COLUMNS, tuple(plan_rows(found.plan)), align="rrrrrlr")
@@ -160,7 +161,7 @@ def _published_section(found: Findings, folder: Path) -> Section:
         "node at a time; NCCL builds a ring for each NIC. With two nodes a tree sends every byte over a NIC once each "
         "way, which is why the measured bus bandwidth exceeds the NICs' 400 GB/s.",
         "At small sizes ours are faster than the measurement: they have the hardware's latency alone, without a "
-        "library's launch and protocol costs (NCCL's own model adds 6.8 us a call and 5 us for every step between nodes).",
+        "library's launch and protocol costs (NCCL's own model adds 6.8 us a call and 5 us a step between nodes).",
     )
     rows = []
     for index, (n_bytes, time_s) in enumerate(found.published.points):

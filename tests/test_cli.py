@@ -1,0 +1,248 @@
+"""The command line as users meet it: answers, formats, and one clear line for everything that they get wrong."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments import cli
+
+STAR = "star:hosts=8,bandwidth=25GB/s,latency=500ns"
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.fixture
+def commsim(monkeypatch, capsys):
+    """Run the program in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["commsim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_simulate_prints_the_table_and_the_bottleneck(commsim):
+    code, out, err = commsim("simulate", "allreduce", "-a", "ring", "-s", STAR, "--sizes", "1MiB")
+    assert (code, err) == (0, "")
+    assert "contention is not modelled" in out
+    assert re.search(r"1048576 +262144 +float32 +sum +- +ring +87\.40 .* host0→switch 84 % busy", out)
+
+
+@pytest.mark.parametrize(
+    ("model", "latency", "extra", "time_us"),
+    [("hockney", "500ns", "", 2129.72232), ("loggp", "250ns", ",overhead=200ns,gap=100ns", 1925.12232)],
+)
+def test_the_peers_answers_at_1024_ranks(commsim, model, latency, extra, time_us):
+    system = f"star:hosts=1024,bandwidth=25GB/s,latency={latency}{extra}"
+    _, out, _ = commsim(
+        "simulate", "allreduce", "-a", "ring", "-s", system, "--sizes", "1MiB", "--model", model, "--format", "json"
+    )
+    assert json.loads(out)["rows"][0]["time_s"] == pytest.approx(time_us * 1e-6, rel=1e-3)
+
+
+def test_json_and_csv_hold_the_same_rows(commsim, tmp_path):
+    arguments = ("simulate", "broadcast", "-s", STAR, "-b", "8", "-e", "1KiB", "-f", "128")
+    for name in ("rows.json", "rows.csv", "rows.txt"):
+        assert commsim(*arguments, "-o", tmp_path / name)[0] == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    table = list(csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text())))
+    assert [row["algorithm"] for row in rows] == ["binomial", "chain", "scatter_allgather"] * 2
+    assert [float(row["time_s"]) for row in table] == [row["time_s"] for row in rows]
+    assert all(row["seed"] is None and row["n_ranks"] == 8 and row["root"] == 0 for row in rows)
+    assert "chain:segments=1" in (tmp_path / "rows.txt").read_text()
+
+
+def test_osu_format(commsim):
+    _, out, _ = commsim("simulate", "allreduce", "-a", "ring", "-s", STAR, "-b", "1MiB", "--format", "osu")
+    assert re.search(r"# Size +Avg Latency\(us\)\n1048576 +87\.40\n", out)
+
+
+def test_all_lists_what_refuses_and_why(commsim):
+    system = "xgft:down=16x16,up=1x4,bandwidth=25GB/s,latency=500ns"
+    code, out, _ = commsim("simulate", "allreduce", "-s", system, "--sizes", "1MiB")
+    assert code == 0
+    assert re.search(r"left out \d: rabenseifner on .* link leaf0→spine0 must carry", out)
+    code, out, _ = commsim("simulate", "allreduce", "-s", "dgx_h100:nodes=2", "--ranks", "12", "--sizes", "1KiB")
+    assert code == 0
+    assert "left out 1: node_split refuses 12 ranks (equal nodes)" in out
+
+
+def test_the_price_is_shown_and_can_be_overridden(commsim):
+    _, out, _ = commsim("simulate", "allreduce", "-a", "ring", "-s", "dgx_h100:nodes=2", "--sizes", "1KiB")
+    assert "price: 600 k$, ASSUMED: 300,000 USD a node" in out
+    _, out, _ = commsim("simulate", "allreduce", "-a", "ring", "-s", "dgx_h100:nodes=2,price=1MUSD", "--sizes", "1KiB")
+    assert "price: 2 M$" in out
+
+
+SIMULATE = ("simulate", "allreduce", "-a", "ring", "-s", STAR, "--sizes", "8")
+
+
+def changed(**options):
+    """The good call with some of it replaced."""
+    words = {"collective": "allreduce", "-a": "ring", "-s": STAR, "--sizes": "8", **options}
+    rest = [word for key, value in words.items() if key != "collective" and value is not None for word in (key, value)]
+    return ("simulate", words["collective"], *rest)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (changed(collective="allredoce"), "unknown collective 'allredoce'; did you mean 'allreduce'?"),
+        (changed(**{"-a": "rign"}), "unknown allreduce algorithm 'rign'; did you mean 'ring'?"),
+        (changed(**{"-a": "ring:radix=2"}), "unknown parameter of 'ring': 'radix'"),
+        (changed(collective="broadcast", **{"-a": "chain:segments=two"}), "segments=two: 'two' is not a whole number"),
+        (changed(collective="broadcast", **{"-a": "chain:segments=0"}), "segments=0 must be at least 1"),
+        (changed(collective="broadcast", **{"-a": "binomial", "--root": "8"}), "root=8 is not a rank of 8"),
+        (changed(**{"-a": "node_split:ranks_per_node=3"}), "not a multiple of ranks_per_node=3; try ranks_per_node="),
+        (changed(**{"-a": "node_split:inter=rong"}), "did you mean 'ring'?"),
+        (changed(**{"-s": "sta:hosts=8"}), "unknown system 'sta'; did you mean 'star'?"),
+        (changed(**{"-s": "star:host=8"}), "unknown key of system 'star': 'host'; did you mean 'hosts'?"),
+        (changed(**{"-s": "star:hosts=8"}), "needs bandwidth="),
+        (changed(**{"-s": "star:hosts=8,bandwidth=25,latency=1us"}), "bandwidth '25': a unit is missing"),
+        (changed(**{"-s": "star:hosts=8,bandwidth=0B/s,latency=1us"}), "bandwidth must be above 0"),
+        (changed(**{"-s": "nowhere.toml"}), "nowhere.toml: cannot be read"),
+        (changed(**{"--sizes": "1MB/s"}), "unknown unit 'MB/s'"),
+        (changed(**{"--sizes": "10"}), "10 B is not a whole number of float32 elements (4 B each); use 8 or 12"),
+        (changed(**{"--sizes": ","}), "names no size"),
+        (changed(**{"--sizes": None}), "give sizes"),
+        (changed(**{"-b": "8"}), "not both"),
+        (changed(**{"--sizes": None, "-b": "8", "-e": "4"}), "not end below that"),
+        (changed(**{"--sizes": None, "-b": "8", "-e": "64", "-f": "1"}), "-f 1 must be at least 2"),
+        (changed(**{"--ranks": "9"}), "has 8 devices, too few for 9 ranks"),
+        (changed(**{"--ranks": "0"}), "n_ranks=0"),
+        (changed(**{"--model": "hockny"}), "unknown model 'hockny'; did you mean 'hockney'?"),
+        (changed(**{"--dtype": "floot32"}), "unknown dtype 'floot32'"),
+        (changed(**{"--format": "jason"}), "unknown format 'jason'; did you mean 'json'?"),
+        (changed(**{"-o": "rows.xls"}), "the ending chooses the format"),
+        (changed(**{"-o": "no/such/folder/rows.csv"}), "does not exist"),
+        (changed(**{"--file": "mine.txt"}), "is no Python file"),
+        ((*SIMULATE, "--sise", "8"), "No such option: --sise"),
+        (("simulate", "allreduce", "--sizes", "8"), "Missing option"),
+        (("simmulate",), "No such command 'simmulate'"),
+        (("verify", "--ranks", "x"), "--ranks 'x': write it like 8 or 1:40"),
+        (("verify", "--ranks", "5:2"), "not end below that"),
+        (("verify", "-a", "ring"), "-a needs the collective"),
+        (("list", "algorithm"), "did you mean 'algorithms'?"),
+        (("validate", "nowhere.json", "-s", STAR), "nowhere.json: cannot be read"),
+        (("validate", str(README), "-s", STAR), "not what `commsim run -o`"),
+        (("quickstart", "--ranks", "1"), "needs at least 2"),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_line_and_exit_2(commsim, arguments, message):
+    code, out, err = commsim(*arguments)
+    assert message in err
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("commsim: ")
+
+
+def test_an_impossible_answer_is_exit_1(commsim):
+    code, out, err = commsim(
+        *changed(
+            **{"-a": "rabenseifner", "-s": "xgft:down=16x16,up=1x4,bandwidth=25GB/s,latency=1ns", "--sizes": "1MiB"}
+        )
+    )
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "because it does not model contention" in err
+
+
+def test_verify_proves_and_refuses(commsim, tmp_path):
+    code, out, _ = commsim("verify", "allreduce", "-a", "ring,recursive_doubling", "--ranks", "1:9")
+    assert code == 0
+    assert out.splitlines() == [
+        "allreduce ring: right on 1…9 ranks (480 messages counted)",
+        "allreduce recursive_doubling: right on 1…9 ranks (100 messages counted)",
+    ]
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(
+        "from commsim import algorithm, chunk, exchange\n"
+        "@algorithm('allreduce', chunks=1)\n"
+        "def wrong(rank, n_ranks):\n"
+        "    right, left = (rank + 1) % n_ranks, (rank - 1) % n_ranks\n"
+        "    yield [exchange(right, left, send=chunk(0), receive=chunk(0), reduce=True)]\n"
+    )
+    code, _, err = commsim("verify", "--file", wrong, "--ranks", "3")
+    assert code == 1
+    assert "rank 0 ends with the value of rank 1 0 times instead of 1 in chunk 0" in err
+    assert "last written in step 0 by a message from rank 2" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "holds 0 algorithms"),
+        ("import nothing_of_that_name", "ModuleNotFoundError while it was read"),
+        ("def broken(:", "SyntaxError while it was read"),
+    ],
+)
+def test_files_without_an_algorithm(commsim, tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    code, _, err = commsim("verify", "--file", path)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_list_shows_everything(commsim):
+    for what, words in {
+        "algorithms": ("allreduce ring", "2(p-1)α", "Patarasuk", "Open MPI: 4 ring", "broadcast chain"),
+        "systems": ("dgx_h100", "nodes, [nvlink_bandwidth]", "xgft", "star"),
+        "models": ("hockney", "loggp", "contention is not modelled"),
+    }.items():
+        code, out, _ = commsim("list", what)
+        assert code == 0
+        assert all(word in out for word in words), out
+    rows = json.loads(commsim("list", "algorithms", "--collective", "allreduce", "--format", "json")[1])
+    assert {row["collective"] for row in rows} == {"allreduce"}
+    assert set(rows[0]) == {"collective", "algorithm", "params", "constraints", "cost", "source", "names"}
+
+
+def test_validate_compares_what_was_measured(commsim, tmp_path):
+    row = {
+        "collective": "allreduce", "algorithm": "ring", "params": {}, "root": None, "op": "sum", "dtype": "float32",
+        "in_place": True, "n_ranks": 8, "n_bytes": 2**20, "time_s": 100e-6, "time_min_s": 9e-5, "time_p99_s": 2e-4,
+        "algbw_Bps": 0, "busbw_Bps": 0, "n_wrong": 0,
+    }  # fmt: skip
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"provenance": {}, "rows": [row, {**row, "algorithm": "library"}]}))
+    code, out, _ = commsim("validate", path, "-s", STAR)
+    assert code == 0
+    assert re.search(r"allreduce +ring +1 MiB +87\.40? [uµ]s +100(\.0)? [uµ]s +-12\.6%", out)
+    assert "median 0.135, 90th percentile 0.135, 1 rows" in out
+    path.write_text(json.dumps({"provenance": {}, "rows": [{**row, "n_wrong": 3}]}))
+    code, _, err = commsim("validate", path, "-s", STAR)
+    assert code == 2
+    assert "3 wrong elements" in err
+
+
+def test_help_without_arguments(commsim):
+    code, out, _ = commsim()
+    assert code == 0
+    assert "quickstart" in out
+
+
+def readme_blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_the_readme_s_commands_run(commsim, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine, from_python = readme_blocks("python")
+    Path("mine.py").write_text(mine)
+    exec(from_python, {})
+    lines = [line.removeprefix("$ ") for block in readme_blocks("console") for line in block.splitlines()]
+    here = [line.split()[1:] for line in lines if line.startswith("commsim")]
+    assert len(here) == 4
+    for words in here:
+        if words[0] == "validate":
+            continue  # needs what real ranks measured: tests/test_mpi.py goes that way
+        code, out, err = commsim(*words)
+        assert code == 0, err
+        assert out

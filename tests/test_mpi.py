@@ -1,0 +1,173 @@
+"""Real ranks, each launch with a time limit: correctness, and jobs that end when a rank dies or hangs."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from commsim.errors import ExecutionError
+from experiments.launch import commsim_on_ranks, launcher, python_on_ranks
+
+HERE = Path(__file__).parent
+LIMIT_S = 120  # of one launch; ranks share cores here
+MARK = "COMMSIM_TEST_LAUNCH"
+
+
+def processes_left(value):
+    """Processes that carry this test's mark in their environment."""
+    mark = f"{MARK}={value}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if mark in environment and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def nothing_left(monkeypatch, request):
+    monkeypatch.setenv(MARK, request.node.name)
+    yield
+    for _ in range(50):
+        left = processes_left(request.node.name)
+        if not left:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"processes left behind: {left}")
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3, 4, 5, 8])
+def test_on_ranks(n_ranks, nothing_left):
+    printed = python_on_ranks(
+        n_ranks,
+        [
+            "-m",
+            "mpi4py",
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+            f"{HERE}/ranks/on_ranks.py",
+        ],
+        LIMIT_S,
+    )
+    assert printed.count(" passed") == n_ranks, printed
+
+
+DYING = """
+import os, signal
+from commsim import algorithm, chunk, exchange
+
+@algorithm("allreduce", chunks=1)
+def dying(rank, n_ranks):
+    if rank == 1:
+        {what}
+    yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=chunk(0), receive=chunk(0), reduce=True)]
+"""
+
+
+def run_file(tmp_path, what, limit_s=LIMIT_S):
+    path = tmp_path / "mine.py"
+    path.write_text(DYING.format(what=what))
+    output = tmp_path / "out.json"
+    with pytest.raises(ExecutionError) as caught:
+        commsim_on_ranks(
+            3, ["run", "allreduce", "-a", "all", "--file", str(path), "--sizes", "1KiB", "-o", str(output)], limit_s
+        )
+    assert not output.exists()
+    return str(caught.value)
+
+
+def test_a_rank_that_is_killed_ends_the_job(tmp_path, nothing_left):
+    message = run_file(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert "failed with exit" in message
+    assert "within" not in message
+
+
+def test_a_rank_that_raises_ends_the_job_and_says_so(tmp_path, nothing_left):
+    message = run_file(tmp_path, "raise ValueError('no luck')")
+    assert "rank 1 of 3 failed, ending the job: ValueError: no luck" in message
+    assert "Traceback" not in message
+
+
+def test_a_rank_that_hangs_is_stopped_by_the_limit(tmp_path, nothing_left):
+    assert "did not end within 4 s and was stopped" in run_file(tmp_path, "signal.pause()", limit_s=4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "allreduce", "-a", "rong", "--sizes", "8"], "did you mean 'ring'"),
+        (["run", "allredoce", "-a", "ring", "--sizes", "8"], "did you mean 'allreduce'"),
+        (["run", "allreduce", "-a", "ring", "--sizes", "8", "--op", "sums"], "did you mean 'sum'"),
+        (["run", "allreduce", "-a", "ring", "--sizes", "7"], "not a whole number of float32 elements"),
+        (
+            ["run", "allreduce", "-a", "node_split:ranks_per_node=2", "--sizes", "8"],
+            "not a multiple of ranks_per_node=2",
+        ),
+        (["run", "broadcast", "-a", "binomial", "--sizes", "8", "--root", "3"], "root=3 is not a rank of 3"),
+        (["run", "allreduce", "-a", "ring", "--sizes", "8", "-o", "/nowhere/x.json"], "does not exist"),
+        (["run", "allreduce", "-a", "ring", "--sizes", "8", "--dtype", "complex64"], "cannot be reduced"),
+        (["calibrate", "-o", "x.json"], "must be a .toml file"),
+    ],
+)
+def test_what_the_user_wrote_wrong_is_one_line_from_one_rank(arguments, message, nothing_left, capfd):
+    with pytest.raises(ExecutionError, match=message) as caught:
+        commsim_on_ranks(3, arguments, LIMIT_S)
+    assert "exit 2" in str(caught.value)
+    shown = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+    assert len(shown) == 1, shown
+
+
+def test_run_measures_beside_the_library(tmp_path, nothing_left):
+    file = tmp_path / "rows.json"
+    printed = commsim_on_ranks(
+        2,
+        ["run", "allreduce", "-a", "ring,library", "-b", "8", "-e", "8KiB", "-f", "32", "-n", "3", "-o", str(file)],
+        LIMIT_S,
+    )
+    document = json.loads(file.read_text())
+    assert [(row["algorithm"], row["n_bytes"]) for row in document["rows"]] == [
+        (name, size) for size in (8, 256, 8192) for name in ("ring", "library")
+    ]
+    assert all(
+        row["n_wrong"] == 0 and row["time_min_s"] <= row["time_s"] <= row["time_p99_s"] for row in document["rows"]
+    )
+    assert document["provenance"]["ranks"].startswith("2 on 1 host(s)")
+    assert printed.count("library") == 3
+
+
+def test_more_ranks_than_cores_is_said(tmp_path, nothing_left):
+    crowd = len(os.sched_getaffinity(0)) + 1
+    printed = commsim_on_ranks(crowd, ["run", "allreduce", "-a", "ring", "--sizes", "8", "-n", "2"], LIMIT_S)
+    assert "OVERSUBSCRIBED" in printed
+
+
+def test_calibrate_then_simulate_and_validate(tmp_path, nothing_left, capsys, monkeypatch):
+    """The whole way of a cluster user: calibrate, run, validate."""
+    from experiments import cli
+
+    host, rows = tmp_path / "host.toml", tmp_path / "rows.csv"
+    assert "median residual" in commsim_on_ranks(2, ["calibrate", "-o", str(host), "-n", "3"], LIMIT_S)
+    commsim_on_ranks(2, ["run", "allreduce", "-a", "ring", "--sizes", "64KiB", "-n", "3", "-o", str(rows)], LIMIT_S)
+    monkeypatch.setattr("sys.argv", ["commsim", "validate", str(rows), "-s", str(host)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "ring" in out
+    assert "|ln(predicted/measured)|: median" in out
+
+
+def test_a_launcher_is_found():
+    assert Path(launcher()).exists()

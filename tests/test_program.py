@@ -1,0 +1,212 @@
+"""One text, two readings: the program of one int rank is that rank's row of the array program. And the errors."""
+
+import numpy as np
+import pytest
+
+from collectives import registry
+from commsim import (
+    PROC_NULL,
+    CommsimError,
+    Schedule,
+    Selection,
+    Window,
+    algorithm,
+    chunk,
+    chunks,
+    exchange,
+    fan_in,
+    fan_out,
+    verify,
+    where,
+    within,
+)
+from commsim.errors import ScheduleError
+
+SPECS = [(a.collective.name, a.name) for a in registry.all_algorithms()]
+SPECS += [("broadcast", "chain:segments=5"), ("allreduce", "node_split:inter=rabenseifner")]
+SPECS += [("allreduce", "node_split:inter=linear"), ("allreduce", "node_split:inter=node_split")]
+RANKS = [*range(1, 18), 31, 32, 33]
+
+
+def side(side, n_chunks, keep):
+    """(peer, chunks) of each kept row, in order."""
+    row, chunk = side.selection.within_buffer(n_chunks).expand(len(side.row))
+    return [(int(peer), chunk[row == i].tolist()) for i, peer in enumerate(side.peer) if keep(side.row[i])]
+
+
+def steps_of(schedule, rank):
+    """What one rank does, from its own program or from its rows of everyone's."""
+
+    def keep(row):
+        return schedule.rank is not None or row == rank
+
+    found = []
+    for step in schedule:
+        ends = [(side(e.sends, schedule.n_chunks, keep), side(e.receives, schedule.n_chunks, keep)) for e in step]
+        found.append([(*end, e.reduce if any(end) else None) for end, e in zip(ends, step, strict=True)])
+    return found
+
+
+@pytest.mark.parametrize(("collective", "spec"), SPECS)
+def test_scalar_is_array(collective, spec):
+    for n_ranks in RANKS:
+        chosen = registry.find(collective, spec).resolved(n_ranks, 2**20)
+        for root in {0, n_ranks - 1} if chosen.collective.rooted else {0}:
+            everyone = Schedule(chosen, n_ranks, root)
+            for rank in {0, 1 % n_ranks, n_ranks // 3, n_ranks // 2, n_ranks - 1}:
+                alone = Schedule(chosen, n_ranks, root, rank=rank)
+                assert steps_of(alone, rank) == steps_of(everyone, rank), (n_ranks, root, rank)
+
+
+def test_a_schedule_can_be_iterated_again():
+    schedule = Schedule(registry.find("allreduce", "ring").resolved(5), 5)
+    assert steps_of(schedule, 2) == steps_of(schedule, 2)
+
+
+def test_where_keeps_ints():
+    assert where(True, 3, PROC_NULL) == 3
+    assert type(where(np.bool_(False), 3, 4)) is int
+    assert where(np.array([True, False]), 3, PROC_NULL).tolist() == [3, -1]
+
+
+def test_fan_in_and_out_pair_everyone_with_the_root():
+    for make, inward in ((fan_in, True), (fan_out, False)):
+        all_ranks = make(np.arange(4), 4, 1, send=chunk(0), receive=chunk(0))
+        pairs = sorted(zip(all_ranks.sends.row.tolist(), all_ranks.sends.peer.tolist(), strict=True))
+        assert pairs == ([(0, 1), (2, 1), (3, 1)] if inward else [(1, 0), (1, 2), (1, 3)])
+        root = make(1, 4, 1, send=chunk(0), receive=chunk(0))
+        assert [len(root.sends.row), len(root.receives.row)] == ([0, 3] if inward else [3, 0])
+
+
+def test_within_maps_ranks_and_chunks():
+    """Two groups of two in a buffer of 2 windows x 2 inner chunks x 3: local (0, 1) of group g are ranks g and g+2."""
+
+    def swap(rank, n_ranks):
+        yield [exchange(1 - rank, 1 - rank, send=chunk(rank), receive=chunk(1 - rank))]
+
+    window = Window(np.array([0, 6, 0, 6]), 2, scale=3)
+    [[both]] = within([[0, 2], [1, 3]], np.arange(4), swap, window)
+    found = dict(zip(both.sends.row.tolist(), side(both.sends, 12, lambda row: True), strict=True))
+    assert found == {0: (2, [0, 1, 2]), 2: (0, [3, 4, 5]), 1: (3, [6, 7, 8]), 3: (1, [9, 10, 11])}
+
+
+def test_within_runs_groups_of_different_sizes_side_by_side():
+    def ring(rank, n_ranks):
+        for _ in range(n_ranks):
+            yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=chunk(0), receive=chunk(0))]
+
+    steps = list(within([[4, 0, 2], [3, 1]], np.arange(6), ring))
+    assert [sorted(step[0].sends.row.tolist()) for step in steps] == [[0, 1, 2, 3, 4]] * 2 + [[0, 2, 4]]
+    assert [len(step[0].sends.row) for step in within([[4, 0, 2], [3, 1]], 1, ring)] == [1, 1, 0]
+    assert [len(step[0].sends.row) for step in within([[4, 0, 2], [3, 1]], 5, ring)] == [0, 0, 0]
+
+
+def test_expand_wraps_inside_its_window():
+    row, found = Selection(np.array([3, 0]), np.array([3, 1]), 10, 4).expand(2)
+    assert (row.tolist(), found.tolist()) == ([0, 0, 0, 1], [13, 10, 11, 10])
+
+
+def program_of(step):
+    """An algorithm of one step on 4 chunks."""
+
+    @algorithm("broadcast", chunks=4)
+    def mine(rank, n_ranks, *, root):
+        yield step(rank, n_ranks)
+
+    return mine
+
+
+def shift(**kind):
+    return lambda rank, n: [exchange((rank + 1) % n, (rank - 1) % n, **kind)]
+
+
+BAD_STEPS = {
+    "nobody receives": (
+        lambda r, n: [exchange((r + 1) % n, PROC_NULL, send=chunk(0), receive=chunk(0))],
+        r"mine, step 0: rank 0 sends to 1, but 1 receives from nobody",
+    ),
+    "nobody sends": (
+        lambda r, n: [exchange(PROC_NULL, (r + 1) % n, send=chunk(0), receive=chunk(0))],
+        r"step 0: rank 3 receives from 0, but 0 sends to nobody",
+    ),
+    "another receives": (
+        lambda r, n: [exchange((r + 1) % n, (r + 1) % n, send=chunk(0), receive=chunk(0))],
+        r"step 0: rank 0 sends to 1, but 1 receives from \[2\]",
+    ),
+    "all to one in an exchange": (
+        lambda r, n: [exchange(where(r > 0, 0, PROC_NULL), where(r == 0, 1, PROC_NULL), send=chunk(0))],
+        r"step 0: rank 2 sends to 0, but 0 receives from \[1\]",
+    ),
+    "no such rank": (
+        lambda r, n: [exchange(r + 1, r - 1, send=chunk(0), receive=chunk(0))],
+        r"step 0: rank 3 sends to 4, which is not a rank of 4",
+    ),
+    "rows beyond the ranks": (
+        lambda r, n: [exchange(np.arange(9) % n, np.arange(9) % n, send=chunk(0), receive=chunk(0))],
+        r"step 0: row 8 sends to somebody, but there are 4 ranks",
+    ),
+    "a peer that is no int": (lambda r, n: [exchange(0.5, 1, send=chunk(0))], r"must be a rank .* not 0.5"),
+    "lengths disagree": (shift(send=chunks(0, 2), receive=chunks(0, 3)), r"rank 3 sends 2 chunks to 0, .* receives 3"),
+    "written twice": (
+        lambda r, n: 2 * shift(send=chunk(0), receive=chunk(2))(r, n),
+        r"step 0: chunk 2 of rank 0 is written twice",
+    ),
+    "copied and reduced into": (
+        lambda r, n: [
+            *shift(send=chunk(0), receive=chunk(2))(r, n),
+            *shift(send=chunk(0), receive=chunks(1, 1), reduce=True)(r, n),
+            *shift(send=chunk(0), receive=chunk(1))(r, n),
+        ],
+        r"chunk 1 of rank 0 is written twice",
+    ),
+    "chunk beyond the buffer": (
+        lambda r, n: [exchange((r + 1) % n, (r - 1) % n, send=chunk(0), receive=chunk(2 * r))],
+        r"step 0: rank 2 selects 1 chunks from 4 on, of a window of 4",
+    ),
+    "negative chunk": (shift(send=chunk(-1), receive=chunk(0)), r"rank 0 selects 1 chunks from -1 on"),
+    "more chunks than there are": (shift(send=chunks(0, 5), receive=chunks(0, 5)), r"selects 5 chunks from 0 on"),
+    "negative length": (shift(send=chunks(0, -1), receive=chunks(0, -1)), r"selects -1 chunks"),
+    "a window beyond the buffer": (
+        lambda r, n: next(
+            within([[0, 1]], r, lambda r, n: iter([shift(send=chunk(0), receive=chunk(1))(r, n)]), Window(3, 2))
+        ),
+        r"of a window of 2 at 3 \(the buffer has 4 chunks\)",
+    ),
+    "a rank in two groups": (
+        lambda r, n: next(
+            within([[0, 1], [2, 1]], r, lambda r, n: iter([shift(send=chunk(0), receive=chunk(0))(r, n)]))
+        ),
+        r"rank 1 is in several",
+    ),
+    "a fan with a selection for each rank": (
+        lambda r, n: [fan_in(r, n, 0, send=chunk(r), receive=chunk(0))],
+        r"one selection for all pairs",
+    ),
+    "no list": (lambda r, n: exchange(r, r), r"mine, step 0: a step is a list of exchanges"),
+    "no exchange": (lambda r, n: [3], r"a step is a list of exchanges, not \[3\]"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_STEPS)
+def test_a_step_that_does_not_fit_is_refused_by_name(name):
+    step, said = BAD_STEPS[name]
+    with pytest.raises(ScheduleError, match=said) as error:
+        verify(program_of(step), 4)
+    assert isinstance(error.value, CommsimError)
+
+
+def test_groups_of_different_sizes_must_agree_on_reducing():
+    def program(rank, n_ranks):
+        yield shift(send=chunk(0), receive=chunk(0), reduce=n_ranks > 2)(rank, n_ranks)
+
+    with pytest.raises(ScheduleError, match="must reduce, or copy"):
+        list(within([[0, 1, 2], [3, 4]], np.arange(5), program))
+
+
+def test_an_algorithm_of_no_chunks_is_refused():
+    @algorithm("broadcast", chunks=lambda n_ranks: 0)
+    def mine(rank, n_ranks, *, root):
+        yield []
+
+    with pytest.raises(ScheduleError, match="mine cuts the vector in 0 chunks"):
+        verify(mine, 4)
