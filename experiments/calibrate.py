@@ -22,7 +22,7 @@ from commsim.errors import RefusedError
 from commsim.program import Rank, Step
 from commsim.system import BySize, Endpoint, System
 from commsim.system_file import write_system
-from experiments.measure import host_facts, slowest_times
+from experiments.measure import host_facts, repeats, slowest_times
 from experiments.progress import track
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _fitted_s(endpoint: Endpoint, latency_s: float, bandwidth_Bps: float, what: 
     return float(latency_s + 2 * overhead + n_bytes / (bandwidth_Bps * share))
 
 
-def calibrate(comm: MPI.Comm, *, iterations: int = 30, warmup: int = 5) -> Calibration:
+def calibrate(comm: MPI.Comm, *, iterations: int = 20, warmup: int = 5) -> Calibration:
     """Measure and fit; every rank of `comm` calls this and gets the same.
 
     Parameters
@@ -109,7 +109,7 @@ def calibrate(comm: MPI.Comm, *, iterations: int = 30, warmup: int = 5) -> Calib
     comm : mpi4py.MPI.Comm
         At least two ranks.
     iterations, warmup : int
-        Of each size; large sizes are repeated less.
+        Of each size; small ones are repeated more, see :func:`experiments.measure.repeats`.
 
     Raises
     ------
@@ -120,8 +120,7 @@ def calibrate(comm: MPI.Comm, *, iterations: int = 30, warmup: int = 5) -> Calib
         raise RefusedError("calibration needs at least 2 ranks: mpiexec -n 2 commsim calibrate …")
     points: dict[str, Points] = {ONE_WAY: [], BOTH_WAYS: [], REDUCTION: []}
     for n_bytes in track(SIZES, "calibrating", len(SIZES), shown=comm.rank == 0):
-        repeats = max(iterations if n_bytes <= 2**20 else iterations // 2, 5)
-        for what, seconds in _measure(comm, n_bytes, repeats, warmup).items():
+        for what, seconds in _measure(comm, n_bytes, *repeats(n_bytes, iterations, warmup)).items():
             points[what].append((n_bytes, seconds))
     return fit(points, _posting_overhead_s(comm), host_facts(comm))
 
@@ -129,9 +128,9 @@ def calibrate(comm: MPI.Comm, *, iterations: int = 30, warmup: int = 5) -> Calib
 def _measure(comm: MPI.Comm, n_bytes: int, iterations: int, warmup: int) -> dict[str, float]:
     """Median seconds of a message one way, of one both ways at once, and of the reduction of what has arrived."""
     count = n_bytes // 4
-    fresh = np.ones(2 * count, dtype=np.float32)
-    buffer = fresh.copy()
-    reset = partial(np.copyto, buffer, fresh)
+    fresh = np.ones(count, dtype=np.float32)
+    buffer = np.ones(2 * count, dtype=np.float32)
+    reset = partial(np.copyto, buffer[:count], fresh)  # what is sent; where it arrives is as cold as in a collective
     plans = {what: Plan(program, comm, buffer) for what, program in ((ONE_WAY, ping_pong), (BOTH_WAYS, shift))}
     reduction = _Reduction(plans[BOTH_WAYS], buffer[:count], buffer[count:])
     times = slowest_times([*plans.values(), reduction], comm, reset, iterations, warmup)

@@ -204,7 +204,7 @@ def run(
     begin: Begin = None,
     end: End = None,
     factor: Factor = 2,
-    iterations: Annotated[int, typer.Option("-n", "--iterations")] = 20,
+    iterations: Annotated[int, typer.Option("-n", "--iterations", help="ten times as many up to 64 KiB")] = 20,
     warmup: Annotated[int, typer.Option("-w", "--warmup")] = 5,
     op: Annotated[str, typer.Option("--op", help="sum, prod, max or min")] = "sum",
     root: Root = 0,
@@ -241,7 +241,7 @@ def run(
 @app.command()
 def calibrate(
     output: Annotated[Path, typer.Option("-o", "--output", help="the system file to write, FILE.toml")],
-    iterations: Annotated[int, typer.Option("-n", "--iterations")] = 30,
+    iterations: Annotated[int, typer.Option("-n", "--iterations", help="ten times as many up to 64 KiB")] = 20,
 ) -> None:
     """Measure messages and reductions between ranks, write a system: mpiexec -n P commsim calibrate -o FILE.toml"""
     from experiments.ranks import calibrate_on_ranks

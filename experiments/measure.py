@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 LIBRARY = "library"  # the MPI library's own collective, as an algorithm's name
+SMALL_BYTES, SMALL_FACTOR = 64 * 1024, 10
 PERIOD = 17  # elements repeat after so many: results are small whole numbers, exact in every type
 
 
@@ -53,6 +54,12 @@ def host_facts(comm: MPI.Comm) -> dict[str, Any]:
         "cores_per_host": cores,
         "oversubscribed": bool(crowded),
     }
+
+
+def repeats(n_bytes: int, iterations: int, warmup: int) -> tuple[int, int]:
+    """Iterations and warm-up for a size: ten times as many up to 64 KiB, where a single one is mostly noise."""
+    factor = SMALL_FACTOR if n_bytes <= SMALL_BYTES else 1
+    return factor * iterations, factor * warmup
 
 
 def slowest_times(
@@ -164,6 +171,7 @@ def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Ite
         Every rank of it calls this with the same case.
     case : Case
     iterations, warmup : int
+        Of sizes above 64 KiB; ten times as many up to there.
     """
     kind, op, dtype, root = case.collective, case.op, case.dtype, case.root
     period, wanted = _pattern(comm.rank, op, dtype), _wanted(kind, comm.size, op, dtype, root)
@@ -174,7 +182,7 @@ def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Ite
             Plan(a, comm, buffer, op=op, root=root) if a else LibraryPlan(kind, comm, buffer, op=op, root=root)
             for a in case.algorithms
         ]
-        times = slowest_times(plans, comm, partial(np.copyto, buffer, fresh), iterations, warmup)
+        times = slowest_times(plans, comm, partial(np.copyto, buffer, fresh), *repeats(n_bytes, iterations, warmup))
         for plan, seconds in zip(plans, times, strict=True):
             np.copyto(buffer, fresh)
             plan.run()

@@ -143,7 +143,7 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
         what = "ResNet-50's gradient buckets" if name == "buckets" else f"{collective}, 8 B to 32 MiB"
         say(f"[{index}/6] running {what}, each algorithm beside the MPI library's own")
         file = folder / f"{name}.json"
-        launch("run", collective, "-a", f"{MEASURED[collective]},{LIBRARY}", *options, "-n", "25", "-o", str(file))
+        launch("run", collective, "-a", f"{MEASURED[collective]},{LIBRARY}", *options, "-n", "20", "-o", str(file))
         found.measured[name] = read_results(file)
         group = "ResNet-50 bucket" if name == "buckets" else "sweep"
         found.rows[name] = validate.compare(found.measured[name], found.system, group=group)

@@ -102,7 +102,7 @@ def measure_on_ranks(
         return [], {}
     shown = {
         "ranks": describe(facts),
-        "iterations": f"{iterations} after {warmup} of warm-up, median of the slowest rank",
+        "iterations": f"{iterations} after {warmup} of warm-up (ten times as many up to 64 KiB), median of the slowest rank",
     }
     wrong = sum(result.n_wrong or 0 for result in results)
     if wrong:
