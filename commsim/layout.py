@@ -39,9 +39,14 @@ class Layout:
         """Size of the vector."""
         return self.n_elements * self.item_bytes
 
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all chunks have one size."""
+        return self.n_elements % self.n_chunks == 0
+
     def bytes_of(self, selection: Selection) -> Any:
         """Bytes that each row's message carries: an int, or an array (n_rows,)."""
-        if self.n_elements % self.n_chunks == 0:
+        if self.is_uniform:
             return selection.length * (self.n_elements // self.n_chunks * self.item_bytes)
         inside = selection.within_buffer(self.n_chunks)
         start = inside.start % inside.size

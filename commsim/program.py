@@ -163,6 +163,8 @@ def _dense_side(peer: Any, selection: Selection) -> Side:
     rows = np.flatnonzero(peers >= 0)
     if len(rows) == len(peers):
         return Side(rows, peers, selection)
+    if peers.min() < PROC_NULL:
+        raise ScheduleError(f"a peer must be a rank or PROC_NULL ({PROC_NULL}), not {peers.min()}")
     return Side(rows, peers[rows], selection.rows(rows))
 
 

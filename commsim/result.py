@@ -44,7 +44,7 @@ class Result:
     finish_s : array or None
         Per rank (simulated), or per iteration the slowest rank's (measured).
     link_bytes, link_busy_s : array or None
-        Per directed link of the topology: bytes carried, and the time that carrying them takes.
+        Per directed link of the topology: bytes carried, and the time that they take at its full bandwidth.
     bottleneck : str or None
         The link or unit that bounds the time, with its busy share.
     bound_s : float or None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from commsim.algorithm import Algorithm
-from commsim.errors import InputError, ScheduleError
+from commsim.errors import CommsimError, InputError, ScheduleError
 from commsim.program import Exchange, Ints, Selection, Side, Step
 
 
@@ -42,10 +42,22 @@ class Schedule:
     def __iter__(self) -> Iterator[Step]:
         rank = np.arange(self.n_ranks) if self.rank is None else self.rank
         rooted = {"root": self.root} if self.algorithm.collective.rooted else {}
-        for index, step in enumerate(self.algorithm.program(rank, self.n_ranks, **rooted, **self.algorithm.params)):
-            if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):
-                raise ScheduleError(f"{self.algorithm.name}, step {index}: a step is a list of exchanges, not {step!r}")
-            yield step
+        index = 0
+        try:
+            for step in self.algorithm.program(rank, self.n_ranks, **rooted, **self.algorithm.params):
+                if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):
+                    raise ScheduleError(f"{self._at(index)}: a step is a list of exchanges, not {step!r}")
+                yield step
+                index += 1
+        except CommsimError:
+            raise
+        except Exception as error:  # whatever a user's program does wrong
+            hint = "; in a simulation rank is an array of all ranks: use where(condition, a, b) instead of if"
+            remedy = hint if "truth value of an array" in str(error) else ""
+            raise ScheduleError(f"{self._at(index)}: {type(error).__name__}: {error}{remedy}") from error
+
+    def _at(self, step: int) -> str:
+        return f"{self.algorithm.name}, step {step}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,8 @@ def matched(exchange: Exchange, schedule: Schedule, step: int) -> Messages:
     """
     sends, receives = exchange.sends, exchange.receives
     _check_peers(exchange, schedule, step)
+    in_range(sends, schedule, step)
+    in_range(receives, schedule, step)
     if exchange.one_each:
         position = np.full(schedule.n_ranks, -1)
         position[sends.row] = np.arange(len(sends.row))
@@ -154,18 +168,14 @@ def in_range(side: Side, schedule: Schedule, step: int) -> None:
     ScheduleError
         Naming rank, step and chunks.
     """
-    selection = side.selection.within_buffer(schedule.n_chunks)
-    start, length, first, size = (np.broadcast_to(np.asarray(v), len(side.row)) for v in selection._values())
-    wrong = (
-        (start < 0)
-        | (start >= size)
-        | (length < 0)
-        | (length > size)
-        | (first < 0)
-        | (first + size > schedule.n_chunks)
-    )
-    if wrong.any():
-        bad = int(np.argmax(wrong))
+    values = side.selection.within_buffer(schedule.n_chunks)._values()
+    start, length, first, size = values
+    outside = (start < 0) | (start >= size)
+    outside = outside | (length < 0) | (length > size)
+    outside = outside | (first < 0) | (first + size > schedule.n_chunks)
+    if len(side.row) and np.any(outside):
+        bad = int(np.argmax(np.broadcast_to(outside, len(side.row))))
+        start, length, first, size = (np.broadcast_to(value, len(side.row)) for value in values)
         row = schedule.rank if schedule.rank is not None else int(side.row[bad])
         raise ScheduleError(
             f"{schedule.algorithm.name}, step {step}: rank {row} selects {length[bad]} chunks from {start[bad]} on, "

@@ -149,13 +149,13 @@ def write_system(
         return [
             {
                 "from": f"{size}B",
-                "overhead": f"{overhead:.6g}s",
-                rate_key: f"{rate:.6g}{unit}" if unit else round(rate, 6),
+                "overhead": f"{overhead!r}s",
+                rate_key: f"{rate!r}{unit}" if unit else rate,
             }
             for size, overhead, rate in rows
         ]
 
-    table: dict[str, Any] = {"gap": f"{endpoint.gap_s:.6g}s", "message": classes(endpoint.message, "efficiency", "")}
+    table: dict[str, Any] = {"gap": f"{endpoint.gap_s!r}s", "message": classes(endpoint.message, "efficiency", "")}
     if endpoint.both_ways is not None:
         table["both_ways"] = classes(endpoint.both_ways, "efficiency", "")
     if endpoint.reduction.rate != (float("inf"),):

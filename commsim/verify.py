@@ -16,7 +16,7 @@ from commsim.algorithm import Algorithm
 from commsim.errors import InputError, ScheduleError, VerificationError
 from commsim.layout import Layout
 from commsim.program import Ints
-from commsim.schedule import Schedule, in_range, matched
+from commsim.schedule import Schedule, matched
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,6 @@ def _steps(schedule: Schedule) -> Iterator[list[_Moves]]:
     for index, step in enumerate(schedule):
         moves = []
         for exchange in step:
-            in_range(exchange.sends, schedule, index)
-            in_range(exchange.receives, schedule, index)
             messages = matched(exchange, schedule, index)
             n = len(messages.src)
             row, send_chunk = messages.send.within_buffer(schedule.n_chunks).expand(n)

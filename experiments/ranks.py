@@ -52,7 +52,8 @@ def all_or_none(comm: MPI.Comm) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, InputError):
             raise  # agreed on: every rank raises it
-        say(f"commsim: rank {comm.rank} of {comm.size} failed, ending the job: {type(error).__name__}: {error}")
+        reason = str(error) if isinstance(error, CommsimError) else f"{type(error).__name__}: {error}"
+        say(f"commsim: rank {comm.rank} of {comm.size} failed, ending the job: {reason}")
         sys.stderr.flush()
         comm.Abort(1)
         raise
@@ -102,7 +103,8 @@ def measure_on_ranks(
         return [], {}
     shown = {
         "ranks": describe(facts),
-        "iterations": f"{iterations} after {warmup} of warm-up (ten times as many up to 64 KiB), median of the slowest rank",
+        "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
+        "time": "of the slowest rank, median over iterations",
     }
     wrong = sum(result.n_wrong or 0 for result in results)
     if wrong:

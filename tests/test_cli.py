@@ -98,7 +98,7 @@ def changed(**options):
         (changed(**{"-a": "rign"}), "unknown allreduce algorithm 'rign'; did you mean 'ring'?"),
         (changed(**{"-a": "ring:radix=2"}), "unknown parameter of 'ring': 'radix'"),
         (changed(collective="broadcast", **{"-a": "chain:segments=two"}), "segments=two: 'two' is not a whole number"),
-        (changed(collective="broadcast", **{"-a": "chain:segments=0"}), "segments=0 must be at least 1"),
+        (changed(collective="broadcast", **{"-a": "chain:segments=0"}), "segments=0 must be 1 to 1048576"),
         (changed(collective="broadcast", **{"-a": "binomial", "--root": "8"}), "root=8 is not a rank of 8"),
         (changed(**{"-a": "node_split:ranks_per_node=3"}), "not a multiple of ranks_per_node=3; try ranks_per_node="),
         (changed(**{"-a": "node_split:inter=rong"}), "did you mean 'ring'?"),

@@ -137,13 +137,13 @@ class Wire:
         self.hops = self.route(message)
         self.latency_s = sum(float(topology.links.latency_s[hop]) for hop in self.hops)
         self.slowest_Bps = min((float(topology.links.bandwidth_Bps[hop]) for hop in self.hops), default=float("inf"))
-        charged = message.n_bytes if model == "hockney" else max(message.n_bytes - 1, 0)
+        self.charged = message.n_bytes if model == "hockney" else max(message.n_bytes - 1, 0)
         both_ways = any(self.sends(r, step) and self.receives(r, step) for r in (message.src, message.dst))
         costs = endpoint.both_ways if both_ways and endpoint.both_ways else endpoint.message
         self.overhead_s, share = at_size(costs, message.n_bytes)
         if message.src == message.dst:
             self.overhead_s = 0.0
-        self.s = charged / (self.slowest_Bps * share)
+        self.s = self.charged / (self.slowest_Bps * share)
         self.gap_s = 0.0 if model == "hockney" else max(endpoint.gap_s, self.overhead_s)
 
     def route(self, message):
@@ -194,7 +194,7 @@ def reference(steps, n_ranks, topology, endpoint: Endpoint, model: str):
             done[dst] = max(done[dst], delivered)
             for hop in wire.hops:
                 carried[hop] += message.n_bytes
-                busy_s[hop] += wire.s * wire.slowest_Bps / float(topology.links.bandwidth_Bps[hop])
+                busy_s[hop] += wire.charged / float(topology.links.bandwidth_Bps[hop])
         clock, gate = done, next_gate
     return clock, carried, busy_s
 

@@ -96,7 +96,7 @@ def test_a_rank_that_is_killed_ends_the_job(tmp_path, nothing_left):
 
 def test_a_rank_that_raises_ends_the_job_and_says_so(tmp_path, nothing_left):
     message = run_file(tmp_path, "raise ValueError('no luck')")
-    assert "rank 1 of 3 failed, ending the job: ValueError: no luck" in message
+    assert "rank 1 of 3 failed, ending the job: dying, step 0: ValueError: no luck" in message
     assert "Traceback" not in message
 
 

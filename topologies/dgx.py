@@ -9,13 +9,14 @@ from commsim.program import Ints
 from commsim.spec import join_spec
 from commsim.system import Endpoint, System
 from commsim.topology import NO_LINK, Links, Topology
+from commsim.units import parse_bandwidth
 from topologies.fat_tree import FatTree
 
 GPUS = 8  # a node, each with its own NIC: the rail
 
 # Sources: "params" is data/params/system_parameters.csv of the project's collection; each row there names its own.
 NVLINK_BPS = 18 * 20.6e9  # 18 NVLink4 of 20.6 GB/s per direction as NCCL counts them (NCCL 2.30 topo.h, sm90)
-NIC_BPS = 393.7e9 / 8  # CX-7 NDR, ib_send_bw with CUDA: 393.7-396 Gb/s (nccl-tests issues 319, 309)
+NIC_BPS = parse_bandwidth("393.7Gb/s")  # CX-7 NDR, ib_send_bw with CUDA: 393.7-396 Gb/s (nccl-tests issues 319, 309)
 NVLINK_LATENCY_S = 1.2e-6  # half of osu_latency D-D 1 B over NVSwitch: 2.39-2.75 us on A100 (OCI tutorials)
 PCIE_LATENCY_S = 0.9e-6  # with FABRIC_LATENCY_S: 2*(0.9 + 0.7) us = MPI GPU-GPU over HDR, 3.2-3.3 us (ABCI A)
 FABRIC_LATENCY_S = 0.7e-6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from commsim.errors import unknown_name
@@ -32,4 +33,4 @@ def find(spec: str) -> System:
     if name not in SYSTEMS:
         raise unknown_name("system", name, SYSTEMS)
     system: System = build("system", name, SYSTEMS[name], values)
-    return system
+    return replace(system, name=spec)

@@ -9,6 +9,7 @@ from commsim.algorithm import Constraint, Groups, algorithm
 from commsim.program import PROC_NULL, Rank, Step, chunk, exchange, where
 
 SEGMENT_BYTES = 128 * 1024  # MPICH's chunk of its pipelined broadcasts
+MAX_SEGMENTS = 1 << 20
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int) -> float:
@@ -21,8 +22,8 @@ def defaults(n_ranks: int, n_bytes: int, groups: Groups) -> dict[str, Any]:
     return {"segments": min(max(-(-n_bytes // SEGMENT_BYTES), 1), 1024)}
 
 
-def _too_few(n_ranks: int, *, segments: int) -> str | None:
-    return f"segments={segments} must be at least 1" if segments < 1 else None
+def _no_segments(n_ranks: int, *, segments: int) -> str | None:
+    return None if 1 <= segments <= MAX_SEGMENTS else f"segments={segments} must be 1 to {MAX_SEGMENTS}"
 
 
 @algorithm(
@@ -30,7 +31,7 @@ def _too_few(n_ranks: int, *, segments: int) -> str | None:
     chunks=lambda n_ranks, *, segments: segments,
     cost=cost,
     defaults=defaults,
-    constraints=(Constraint("segments", _too_few),),
+    constraints=(Constraint("segments", _no_segments),),
     source="Pjesivac-Grbovic et al.: Performance analysis of MPI collective operations, Cluster Computing 10, 2007",
     names={"Open MPI": "3 pipeline", "MPICH": "pipelined_tree (kary, k=1)", "NCCL": "Ring", "SMPI": "ompi_pipeline"},
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from commsim.errors import InputError
+from commsim.errors import InputError, ScheduleError
 from commsim.layout import Layout
 from commsim.program import Ints
 from commsim.result import Timeline
@@ -150,8 +150,9 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
         src, dst, n_bytes, reduces, one_each = _joined(parts, layout)
         n_messages += len(src)
         pattern = traffic.pattern(src, dst, one_each)
-        batch = _batch(pattern, n_bytes, system.endpoint, model)
-        traffic.add(pattern, n_bytes, batch.wire_s)
+        charged = model.charged_bytes(n_bytes)
+        batch = _batch(pattern, n_bytes, charged, system.endpoint, model)
+        traffic.add(pattern, n_bytes, charged)
         latency_s += float((batch.latency_s + 2 * batch.overhead_s).max(initial=0.0))
         start, released, delivered = model.delivery(clock, gate, batch, system.endpoint.gap_s)
         if timeline_ranks is not None:
@@ -161,13 +162,13 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
                 raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
         clock = _advance(clock, batch, released, delivered, reduces, reduction, system.endpoint, pattern)
     link_bytes, link_busy = traffic.totals()
-    timeline = _timeline(rows) if rows else None
+    timeline = None if timeline_ranks is None else _timeline(rows)
     return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, timeline)
 
 
 def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool]:
     """All exchanges of a step as one set of messages: src, dst, bytes, whether each reduces, one each way at most."""
-    n_bytes = [layout.bytes_of(part.receive) for part in parts]
+    n_bytes = [_sizes(part, layout) for part in parts]
     if len(parts) == 1:
         part = parts[0]
         return part.src, part.dst, n_bytes[0], part.reduce, part.one_each
@@ -175,6 +176,22 @@ def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any
     sizes = np.concatenate([np.broadcast_to(b, n) for b, n in zip(n_bytes, counts, strict=True)])
     reduces = np.repeat([part.reduce for part in parts], counts)
     return np.concatenate([p.src for p in parts]), np.concatenate([p.dst for p in parts]), sizes, reduces, False
+
+
+def _sizes(messages: Messages, layout: Layout) -> Any:
+    """Bytes of each message, the same at both ends."""
+    received = layout.bytes_of(messages.receive)
+    if not layout.is_uniform:
+        sent = layout.bytes_of(messages.send)
+        if np.any(sent != received):
+            n = len(messages.src)
+            bad = int(np.argmax(np.broadcast_to(sent != received, n)))
+            sent, received = (np.broadcast_to(size, n)[bad] for size in (sent, received))
+            raise ScheduleError(
+                f"rank {messages.src[bad]} sends {sent} B to {messages.dst[bad]}, which receives {received} B: "
+                f"{layout.n_elements} elements in {layout.n_chunks} chunks make chunks of two sizes"
+            )
+    return received
 
 
 @dataclass(eq=False)
@@ -188,11 +205,11 @@ class _Pattern:
     remote: Any  # array of bool, or True where no message is to oneself
     both_ways: Any  # array of bool: one of its ends sends and receives
     shared: bool  # whether some port carries more than one message
-    link_bytes: Floats = field(init=False)
-    wire_s: Floats = field(init=False)
+    n_bytes: Floats = field(init=False)  # carried so far
+    charged: Floats = field(init=False)  # the same as the model counts them
 
     def __post_init__(self) -> None:
-        self.link_bytes, self.wire_s = np.zeros(len(self.src)), np.zeros(len(self.src))
+        self.n_bytes, self.charged = np.zeros(len(self.src)), np.zeros(len(self.src))
 
 
 class _Traffic:
@@ -201,7 +218,7 @@ class _Traffic:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._patterns: dict[bytes, _Pattern] = {}
-        self._bytes, self._busy_s = np.zeros(topology.n_links), np.zeros(topology.n_links)
+        self._bytes, self._charged = np.zeros(topology.n_links), np.zeros(topology.n_links)
 
     def pattern(self, src: Ints, dst: Ints, one_each: bool) -> _Pattern:
         key = src.tobytes() + dst.tobytes()
@@ -222,27 +239,25 @@ class _Traffic:
         shared = any(len(np.unique(port[port >= 0])) < (port >= 0).sum() for port in (path.first, path.last))
         return _Pattern(src, dst, path, one_each, ~here if here.any() else True, both[src] | both[dst], shared)
 
-    def add(self, pattern: _Pattern, n_bytes: Any, wire_s: Floats) -> None:
-        pattern.link_bytes += n_bytes
-        pattern.wire_s += wire_s
+    def add(self, pattern: _Pattern, n_bytes: Any, charged: Any) -> None:
+        pattern.n_bytes += n_bytes
+        pattern.charged += charged
 
     def _flush(self, pattern: _Pattern) -> None:
         hops = pattern.path.hops
         used = hops != NO_LINK
-        per_hop = np.broadcast_to(pattern.link_bytes[:, None], hops.shape)[used]
-        # the wire time is that of the slowest link; a faster one is busy for less
         row, link = used.nonzero()[0], hops[used]
-        busy = pattern.wire_s[row] * (pattern.path.bandwidth_Bps[row] / self._topology.links.bandwidth_Bps[link])
-        self._bytes += np.bincount(hops[used], per_hop, self._topology.n_links)
-        self._busy_s += np.bincount(hops[used], busy, self._topology.n_links)
+        self._bytes += np.bincount(link, pattern.n_bytes[row], self._topology.n_links)
+        self._charged += np.bincount(link, pattern.charged[row], self._topology.n_links)
 
     def totals(self) -> tuple[Floats, Floats]:
+        """Bytes of each link, and the time that they take at its full bandwidth."""
         while self._patterns:
             self._flush(self._patterns.popitem()[1])
-        return self._bytes, self._busy_s
+        return self._bytes, self._charged / self._topology.links.bandwidth_Bps
 
 
-def _batch(pattern: _Pattern, n_bytes: Any, endpoint: Endpoint, model: Model) -> Batch:
+def _batch(pattern: _Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, model: Model) -> Batch:
     overhead, share = endpoint.message.at(n_bytes)
     if endpoint.both_ways is not None:
         overhead_both, share_both = endpoint.both_ways.at(n_bytes)
@@ -250,7 +265,7 @@ def _batch(pattern: _Pattern, n_bytes: Any, endpoint: Endpoint, model: Model) ->
         share = np.where(pattern.both_ways, share_both, share)
     overhead = overhead * pattern.remote
     path = pattern.path
-    wire = model.charged_bytes(n_bytes) / (path.bandwidth_Bps * share)
+    wire = charged / (path.bandwidth_Bps * share)
     out_wait = in_wait = wire
     if pattern.shared:
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
@@ -308,4 +323,5 @@ def _timeline_rows(
 
 
 def _timeline(rows: list[tuple[Any, ...]]) -> Timeline:
-    return Timeline(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+    nothing = tuple(np.empty(0, dtype=kind) for kind in (int, int, int, int, float, float))
+    return Timeline(*(np.concatenate(column) for column in zip(nothing, *rows, strict=True)))
