@@ -15,8 +15,9 @@ from commsim.algorithm import Algorithm
 from commsim.collective import Collective
 from commsim.errors import ExecutionError, InputError, ScheduleError, unknown_name
 from commsim.layout import Layout
-from commsim.program import Exchange, Selection, Side
-from commsim.schedule import Schedule, in_range
+from commsim.messages import in_range
+from commsim.program import Exchange, Side
+from commsim.schedule import Schedule
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -191,7 +192,7 @@ class _Compiler:
 
     def _rows(self, side: Side, n_chunks: int) -> list[tuple[int, list[slice]]]:
         selection = side.selection.within_buffer(n_chunks)
-        columns = [np.broadcast_to(np.asarray(v), len(side.peer)).tolist() for v in _values(selection)]
+        columns = [np.broadcast_to(np.asarray(v), len(side.peer)).tolist() for v in selection.values()]
         return [(int(p), self._plan._layout.slices(*row)) for p, *row in zip(side.peer, *columns, strict=True)]
 
     def _take_scratch(self, pieces: list[slice]) -> slice:
@@ -231,10 +232,6 @@ class _Compiler:
             if peer != self._rank:
                 done.requests.append(plan._comm.Send_init([area, area.nbytes, plan._mpi.BYTE], peer, tag))
         return done
-
-
-def _values(selection: Selection) -> tuple[Any, Any, Any, Any]:
-    return selection.start, selection.length, selection.first, selection.size
 
 
 def _overlap(piece: slice, others: list[slice]) -> bool:

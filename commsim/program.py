@@ -69,25 +69,26 @@ class Selection:
         """The same with the window's size filled in."""
         if isinstance(self.size, np.ndarray):
             return replace(self, size=np.where(self.size == 0, n_chunks, self.size))
-        return self if self.size else replace(self, size=n_chunks)
+        return self if self.size else Selection(self.start, self.length, self.first, n_chunks)
 
     def expand(self, n_rows: int) -> tuple[Ints, Ints]:
         """Chunk by chunk: arrays (n,) of the row and of the chunk, in row order. The window must be filled in."""
-        start, length, first, size = (np.broadcast_to(np.asarray(v, dtype=np.int64), n_rows) for v in self._values())
+        start, length, first, size = (np.broadcast_to(np.asarray(v, dtype=np.int64), n_rows) for v in self.values())
         row = np.repeat(np.arange(n_rows), length)
         offset = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
         return row, first[row] + (start[row] + offset) % size[row]
 
-    def _values(self) -> tuple[Any, Any, Any, Any]:
+    def values(self) -> tuple[Any, Any, Any, Any]:
+        """Start, length, first, size."""
         return self.start, self.length, self.first, self.size
 
     def _map(self, function: Callable[[Any], Any]) -> Selection:
-        return Selection(*(function(value) for value in self._values()))
+        return Selection(*(function(value) for value in self.values()))
 
     @staticmethod
     def joined(parts: Sequence[tuple[Selection, int]]) -> Selection:
         """One selection whose rows are those of the parts, each given with its number of rows."""
-        columns = zip(*(selection._values() for selection, _ in parts), strict=True)
+        columns = zip(*(selection.values() for selection, _ in parts), strict=True)
         n_rows = [n for _, n in parts]
         return Selection(
             *(
@@ -160,11 +161,12 @@ def _dense_side(peer: Any, selection: Selection) -> Side:
     peers = np.atleast_1d(np.asarray(peer))
     if peers.dtype.kind not in "iu" or peers.ndim != 1:
         raise ScheduleError(f"a peer must be a rank (an int, or one int for each rank), not {peer!r}")
+    lowest = int(peers.min(initial=0))
+    if lowest >= 0:
+        return Side(np.arange(len(peers)), peers, selection)
+    if lowest < PROC_NULL:
+        raise ScheduleError(f"a peer must be a rank or PROC_NULL ({PROC_NULL}), not {lowest}")
     rows = np.flatnonzero(peers >= 0)
-    if len(rows) == len(peers):
-        return Side(rows, peers, selection)
-    if peers.min() < PROC_NULL:
-        raise ScheduleError(f"a peer must be a rank or PROC_NULL ({PROC_NULL}), not {peers.min()}")
     return Side(rows, peers[rows], selection.rows(rows))
 
 
@@ -181,7 +183,7 @@ def fan_out(rank: Rank, n_ranks: int, root: int, *, send: Selection, receive: Se
 
 
 def _one_value(selection: Selection) -> Selection:
-    if any(isinstance(value, np.ndarray) and value.ndim for value in selection._values()):
+    if any(isinstance(value, np.ndarray) and value.ndim for value in selection.values()):
         raise ScheduleError("fan_in and fan_out take one selection for all pairs, not one for each rank")
     return selection
 

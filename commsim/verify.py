@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from commsim.algorithm import Algorithm
 from commsim.errors import InputError, ScheduleError, VerificationError
 from commsim.layout import Layout
+from commsim.messages import Matcher
 from commsim.program import Ints
-from commsim.schedule import Schedule, matched
+from commsim.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,11 @@ def verify(algorithm: Algorithm, n_ranks: int, *, root: int = 0) -> Verification
 
 def _steps(schedule: Schedule) -> Iterator[list[_Moves]]:
     """All exchanges of each step, chunk by chunk, checked to fit and not to overwrite one another."""
+    matcher = Matcher(schedule)
     for index, step in enumerate(schedule):
         moves = []
         for exchange in step:
-            messages = matched(exchange, schedule, index)
+            messages = matcher.messages(exchange, index)
             n = len(messages.src)
             row, send_chunk = messages.send.within_buffer(schedule.n_chunks).expand(n)
             _, receive_chunk = messages.receive.within_buffer(schedule.n_chunks).expand(n)

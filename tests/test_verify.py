@@ -146,7 +146,7 @@ class MisfitError(Exception):
 def ends(side, n_ranks, n_chunks, key):
     """The messages of one side: (src, dst) to the list of chunks."""
     found = {}
-    selection = zip(*(np.broadcast_to(v, len(side.row)).tolist() for v in side.selection._values()), strict=True)
+    selection = zip(*(np.broadcast_to(v, len(side.row)).tolist() for v in side.selection.values()), strict=True)
     for row, peer, values in zip(side.row.tolist(), side.peer.tolist(), selection, strict=True):
         start, length, first, size = values
         size = size or n_chunks
@@ -206,7 +206,7 @@ def at(k, change):
 
 def shifted(side, row, start=0, length=0):
     """The side with one row's range moved, or made longer."""
-    values = [np.broadcast_to(np.asarray(v), len(side.row)).copy() for v in side.selection._values()]
+    values = [np.broadcast_to(np.asarray(v), len(side.row)).copy() for v in side.selection.values()]
     values[0][row] += start
     values[1][row] += length
     return replace(side, selection=Selection(*values))

@@ -15,9 +15,10 @@ import numpy as np
 
 from commsim.errors import InputError, ScheduleError
 from commsim.layout import Layout
+from commsim.messages import Matcher, Messages
 from commsim.program import Ints
 from commsim.result import Timeline
-from commsim.schedule import Messages, Schedule, matched
+from commsim.schedule import Schedule
 from commsim.system import Endpoint, System
 from commsim.topology import NO_LINK, Floats, Path, Topology
 
@@ -138,18 +139,18 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
         If the timeline would have more than 5 million rows.
     """
     clock, gate, reduction = (np.zeros(schedule.n_ranks) for _ in range(3))
-    traffic = _Traffic(system.topology)
+    traffic, matcher = _Traffic(system.topology), Matcher(schedule)
     rows: list[tuple[Any, ...]] = []
     n_messages = n_steps = n_rows = 0
     latency_s = 0.0
     for index, step in enumerate(schedule):
         n_steps += 1
-        parts = [matched(exchange, schedule, index) for exchange in step]
+        parts = [matcher.messages(exchange, index) for exchange in step]
         if not parts:
             continue
-        src, dst, n_bytes, reduces, one_each = _joined(parts, layout)
+        src, dst, n_bytes, reduces, one_each, key = _joined(parts, layout)
         n_messages += len(src)
-        pattern = traffic.pattern(src, dst, one_each)
+        pattern = traffic.pattern(key, src, dst, one_each)
         charged = model.charged_bytes(n_bytes)
         batch = _batch(pattern, n_bytes, charged, system.endpoint, model)
         traffic.add(pattern, n_bytes, charged)
@@ -166,16 +167,17 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
     return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, timeline)
 
 
-def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool]:
-    """All exchanges of a step as one set of messages: src, dst, bytes, whether each reduces, one each way at most."""
+def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool, bytes]:
+    """All exchanges of a step as one: src, dst, bytes, whether each reduces, whether one each way at most, key."""
     n_bytes = [_sizes(part, layout) for part in parts]
     if len(parts) == 1:
         part = parts[0]
-        return part.src, part.dst, n_bytes[0], part.reduce, part.one_each
+        return part.src, part.dst, n_bytes[0], part.reduce, part.one_each, part.key
     counts = [len(part.src) for part in parts]
     sizes = np.concatenate([np.broadcast_to(b, n) for b, n in zip(n_bytes, counts, strict=True)])
     reduces = np.repeat([part.reduce for part in parts], counts)
-    return np.concatenate([p.src for p in parts]), np.concatenate([p.dst for p in parts]), sizes, reduces, False
+    src, dst = np.concatenate([p.src for p in parts]), np.concatenate([p.dst for p in parts])
+    return src, dst, sizes, reduces, False, b"+".join(part.key for part in parts)
 
 
 def _sizes(messages: Messages, layout: Layout) -> Any:
@@ -220,8 +222,7 @@ class _Traffic:
         self._patterns: dict[bytes, _Pattern] = {}
         self._bytes, self._charged = np.zeros(topology.n_links), np.zeros(topology.n_links)
 
-    def pattern(self, src: Ints, dst: Ints, one_each: bool) -> _Pattern:
-        key = src.tobytes() + dst.tobytes()
+    def pattern(self, key: bytes, src: Ints, dst: Ints, one_each: bool) -> _Pattern:
         found = self._patterns.get(key)
         if found is None:
             if len(self._patterns) >= PATTERNS_KEPT:

@@ -1,0 +1,1 @@
+"""Ratios taken in one run: `make bench`. Nothing here is asserted."""

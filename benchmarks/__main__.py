@@ -1,0 +1,76 @@
+"""Print how long the main things take, each beside something measured in the same run."""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import collectives
+import topologies
+from commsim import Schedule, simulate
+from experiments.launch import commsim_on_ranks
+from experiments.output import read_results
+
+REPEATS = 5
+
+
+def median_s(call):
+    times = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def processes():
+    """Whole processes against a Python that does nothing."""
+    simulation = "simulate allreduce -a ring -s star:hosts=1024,bandwidth=25GB/s,latency=500ns --sizes 1MiB"
+    idle_s = median_s(lambda: subprocess.run([sys.executable, "-c", ""], check=True))
+    for words in ("--help", simulation):
+        command = [sys.executable, "-m", "experiments.cli", *words.split()]
+        taken_s = median_s(lambda command=command: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+        print(f"commsim {words[:42]:<42} {taken_s:7.3f} s, {taken_s / idle_s:5.1f} x an empty Python")
+
+
+def engines():
+    """Simulation against only walking through the schedule."""
+    cases = [
+        (collectives.allreduce.ring, 1024),
+        (collectives.allreduce.rabenseifner, 16384),
+        (collectives.allreduce.rabenseifner, 65536),
+        (collectives.broadcast.binomial, 65536),
+    ]
+    for algorithm, n_ranks in cases:
+        star = topologies.star(hosts=n_ranks, bandwidth_Bps=25e9, latency_s=500e-9)
+        walked_s = median_s(lambda a=algorithm, n=n_ranks: sum(1 for _ in Schedule(a.resolved(n), n)))
+        taken_s = median_s(lambda a=algorithm, s=star: simulate(a, s, 2**20))
+        messages = simulate(algorithm, star, 2**20).n_messages
+        rate = f"{messages / taken_s / 1e6:6.1f} M messages/s"
+        print(
+            f"{algorithm.name:<13} {n_ranks:>6} ranks {taken_s:8.3f} s, {rate}, {taken_s / walked_s:5.1f} x its schedule"
+        )
+
+
+def real_ranks():
+    """Our best algorithm against the MPI library's own, alternating in one launch."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.json"
+        names = "recursive_doubling,ring,rabenseifner,library"
+        sizes = ["-b", "8", "-e", "32MiB", "-f", "16"]
+        commsim_on_ranks(2, ["run", "allreduce", "-a", names, *sizes, "-o", str(file)], 120)
+        results = read_results(file)
+    for n_bytes in dict.fromkeys(result.n_bytes for result in results):
+        rows = [result for result in results if result.n_bytes == n_bytes]
+        library = next(result for result in rows if result.algorithm == "library")
+        best = min((result for result in rows if result is not library), key=lambda result: result.time_s)
+        ratio = best.time_s / library.time_s
+        print(f"allreduce {n_bytes:>9} B on 2 ranks: {best.algorithm:<18} {ratio:5.2f} x the MPI library's time")
+
+
+if __name__ == "__main__":
+    processes()
+    engines()
+    real_ranks()
