@@ -50,7 +50,7 @@ def engines():
         messages = simulate(algorithm, star, 2**20).n_messages
         rate = f"{messages / taken_s / 1e6:6.1f} M messages/s"
         print(
-            f"{algorithm.name:<13} {n_ranks:>6} ranks {taken_s:8.3f} s, {rate}, {taken_s / walked_s:5.1f} x its schedule"
+            f"{algorithm.name:<13} {n_ranks:>6} ranks {taken_s:8.3f} s, {rate}, {taken_s / walked_s:.1f} x its schedule"
         )
 
 

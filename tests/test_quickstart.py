@@ -24,9 +24,9 @@ def printed(folder):
 
     out, err = io.StringIO(), io.StringIO()
     command = ["commsim", "quickstart", "-o", str(folder), "--ranks", "2"]
-    with mock.patch("sys.argv", command), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
+    redirected = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with mock.patch("sys.argv", command), redirected[0], redirected[1], pytest.raises(SystemExit) as stop:
+        cli.main()
     assert stop.value.code == 0, err.getvalue()
     return out.getvalue(), err.getvalue()
 
