@@ -8,6 +8,7 @@ what has just arrived.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from commsim.errors import RefusedError
 from commsim.program import Rank, Step
 from commsim.system import BySize, Endpoint, System
 from commsim.system_file import write_system
+from experiments.comparison import Score, score_of
 from experiments.measure import host_facts, repeats, slowest_times
 from experiments.progress import track
 
@@ -90,6 +92,16 @@ def fitted_points(system: System, what: str, sizes: Sequence[int]) -> Points:
     path = system.topology.path(np.array([0]), np.array([1]))
     latency_s, bandwidth_Bps = float(path.latency_s[0]), float(path.bandwidth_Bps[0])
     return [(n_bytes, _fitted_s(system.endpoint, latency_s, bandwidth_Bps, what, n_bytes)) for n_bytes in sizes]
+
+
+def drift(before: System, after: System) -> Score:
+    """How far two calibrations of one host lie apart, by what was measured in both."""
+    first, second = (
+        {(row["what"], row["n_bytes"]): row["measured_s"] for row in system.notes["calibration"]}
+        for system in (before, after)
+    )
+    ratios = [abs(math.log(second[key] / first[key])) for key in first if key in second]
+    return score_of(ratios)
 
 
 def _fitted_s(endpoint: Endpoint, latency_s: float, bandwidth_Bps: float, what: str, n_bytes: int) -> float:

@@ -269,6 +269,29 @@ def validate(
 
 
 @app.command()
+def batch(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="one command a line, without `commsim`; # begins a comment")
+    ],
+) -> None:
+    """Run several commands in one launch, so that all see the same ranks: mpiexec -n P commsim batch FILE"""
+    import shlex
+
+    from commsim.errors import InputError
+    from experiments.progress import say_once
+
+    try:
+        lines = [shlex.split(line, comments=True) for line in file.read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read as commands ({error})") from None
+    for words in filter(None, lines):
+        say_once(f"> {shlex.join(words)}")
+        code = app(words, standalone_mode=False)
+        if code:
+            raise typer.Exit(code)
+
+
+@app.command()
 def quickstart(
     output: Annotated[Path, typer.Option("-o", "--output", help="the folder to write")] = Path("commsim_quickstart"),
     ranks: Annotated[

@@ -55,5 +55,9 @@ class Score:
 
 def score(rows: Sequence[Comparison]) -> Score:
     """Score of some rows; there must be at least one."""
-    ratios = [row.log_ratio for row in rows]
-    return Score(len(rows), float(np.median(ratios)), float(np.quantile(ratios, 0.9)))
+    return score_of([row.log_ratio for row in rows])
+
+
+def score_of(log_ratios: Sequence[float]) -> Score:
+    """Score of values of |ln(predicted/measured)|; there must be at least one."""
+    return Score(len(log_ratios), float(np.median(log_ratios)), float(np.quantile(log_ratios, 0.9)))

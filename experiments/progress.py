@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import TypeVar
 
+from collectives.mpi import launched_rank
+
 Item = TypeVar("Item")
 
 QUIET_S = 2.0
@@ -16,6 +18,12 @@ QUIET_S = 2.0
 def say(line: str) -> None:
     """One line to the person who waits, on stderr."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def say_once(line: str) -> None:
+    """The same from the first rank alone, before MPI has started or without it."""
+    if launched_rank() == 0:
+        say(line)
 
 
 def track(items: Iterable[Item], what: str, total: int, *, shown: bool = True) -> Iterator[Item]:

@@ -6,6 +6,7 @@ Everything on real ranks is done by the commands that users have (`commsim calib
 from __future__ import annotations
 
 import csv
+import math
 import os
 import shlex
 import sys
@@ -23,7 +24,8 @@ from commsim import Algorithm, Result, System, simulate
 from commsim.errors import InputError
 from commsim.units import format_bytes, format_money, format_time
 from experiments import validate
-from experiments.comparison import Comparison
+from experiments.calibrate import drift
+from experiments.comparison import Comparison, Score
 from experiments.launch import commsim_on_ranks
 from experiments.measure import LIBRARY
 from experiments.output import read_results
@@ -50,6 +52,8 @@ class Findings:
     n_ranks : int
     system : System
         This host, as calibrated.
+    drift : Score
+        The second calibration against the first: what the host itself changed.
     measured : dict
         "allreduce", "broadcast" and "buckets" to the measured results, the library's among them.
     rows : dict
@@ -64,6 +68,7 @@ class Findings:
 
     n_ranks: int
     system: System
+    drift: Score
     published: Published
     measured: dict[str, list[Result]] = field(default_factory=dict)
     rows: dict[str, list[Comparison]] = field(default_factory=dict)
@@ -103,12 +108,13 @@ def quickstart(folder: Path, n_ranks: int | None = None) -> None:
     except OSError as error:
         raise InputError(f"-o {folder}: cannot be made ({error.strerror})") from None
     found = _on_this_host(folder, ranks)
+    say("[2/4] predicting the same from the calibration")
     _say_comparison(found)
-    say("[5/6] planning: the same gradients on 1 to 128 DGX H100 nodes")
+    say("[3/4] planning: the same gradients on 1 to 128 DGX H100 nodes")
     found.plan = _plan()
     _say_plan(found.plan)
     found.curves = _curves(found.published)
-    say("[6/6] figures and report")
+    say("[4/4] figures and report")
     from experiments.quickstart_report import write_all
 
     report = write_all(found, folder)
@@ -123,32 +129,43 @@ def _print(text: str) -> None:
 
 
 def _on_this_host(folder: Path, n_ranks: int) -> Findings:
-    """Calibrate, run and compare on real ranks."""
-    host = folder / "host.toml"
-    commands: list[str] = []
-
-    def launch(*arguments: str) -> str:
-        commands.append(f"mpiexec -n {n_ranks} commsim {shlex.join(arguments)}")
-        return commsim_on_ranks(n_ranks, arguments, TIMEOUT_S)
-
-    say(f"[1/6] calibrating this host on {n_ranks} real ranks (messages and reductions, never a collective)")
-    _print(launch("calibrate", "-o", str(host)).rstrip())
-    found = Findings(n_ranks, topologies.find(str(host)), nccl_tests(PUBLISHED), commands=commands)
-    sizes = {
+    """Calibrate, run, calibrate again, all in one launch; then compare."""
+    host, again, steps = folder / "host.toml", folder / "host_again.toml", folder / "measure.txt"
+    runs = {
         "allreduce": ("allreduce", SWEEP),
         "broadcast": ("broadcast", SWEEP),
         "buckets": ("allreduce", ("--sizes", ",".join(map(str, RESNET50_DDP_BUCKETS)))),
     }
-    for index, (name, (collective, options)) in enumerate(sizes.items(), start=2):
-        what = "ResNet-50's gradient buckets" if name == "buckets" else f"{collective}, 8 B to 32 MiB"
-        say(f"[{index}/6] running {what}, each algorithm beside the MPI library's own")
+    lines = [shlex.join(["calibrate", "-o", str(host)])]
+    for name, (collective, options) in runs.items():
+        algorithms = f"{MEASURED[collective]},{LIBRARY}"
+        lines.append(shlex.join(["run", collective, "-a", algorithms, *options, "-o", str(folder / f"{name}.json")]))
+    lines.append(shlex.join(["calibrate", "-o", str(again)]))
+    steps.write_text("\n".join(["# mpiexec -n N commsim batch FILE", *lines, ""]))
+    say(f"[1/4] on {n_ranks} real ranks: calibrate, run the collectives beside the MPI library's own, calibrate again")
+    printed = commsim_on_ranks(n_ranks, ["batch", str(steps)], TIMEOUT_S)
+    _print(printed.partition("written to")[0].rstrip())
+
+    system = topologies.find(str(host))
+    found = Findings(n_ranks, system, drift(system, topologies.find(str(again))), nccl_tests(PUBLISHED))
+    _print(drift_line(found.drift))
+    found.commands.append(f"mpiexec -n {n_ranks} commsim batch {steps}")
+    for name in runs:
         file = folder / f"{name}.json"
-        launch("run", collective, "-a", f"{MEASURED[collective]},{LIBRARY}", *options, "-n", "20", "-o", str(file))
         found.measured[name] = read_results(file)
         group = "ResNet-50 bucket" if name == "buckets" else "sweep"
         found.rows[name] = validate.compare(found.measured[name], found.system, group=group)
-        commands.append(f"commsim validate {file} -s {host}")
+        found.commands.append(f"commsim validate {file} -s {host}")
     return found
+
+
+def drift_line(total: Score) -> str:
+    """What the second calibration says of this host's own steadiness."""
+    typical, often = (f"{100 * math.expm1(value):.0f} %" for value in (total.median, total.p90))
+    return (
+        f"the same messages and reductions, measured again after the runs: off by {typical} (median), {often} (90th "
+        "percentile); no prediction can be better than that"
+    )
 
 
 def _say_comparison(found: Findings) -> None:

@@ -13,7 +13,7 @@ from experiments import figures
 from experiments.calibrate import BOTH_WAYS, ONE_WAY, REDUCTION, fitted_points
 from experiments.comparison import Comparison, score
 from experiments.output import provenance
-from experiments.quickstart import PLAN_COLUMNS, Findings, comparison_rows, plan_rows
+from experiments.quickstart import PLAN_COLUMNS, Findings, comparison_rows, drift_line, plan_rows
 from experiments.ranks import describe
 from experiments.report import Section, Table, write_report
 from experiments.validate import score_line
@@ -192,6 +192,7 @@ def _calibration_section(found: Findings, folder: Path) -> Section:
             "Messages one way (half a round trip), messages both ways at once, and the reduction of what has just "
             "arrived, with data as fresh as in a collective. Each is fitted by a few size classes of the form "
             "a + b x bytes; the number of classes is chosen by the Bayesian information criterion.",
+            f"How steady the host itself is: {drift_line(found.drift)}.",
         ),
         ((_svg(figure, folder, "calibration"), caption),),
     )

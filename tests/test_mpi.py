@@ -147,6 +147,18 @@ def test_run_measures_beside_the_library(tmp_path, nothing_left):
     assert printed.count("library") == 3
 
 
+def test_batch_runs_commands_in_one_launch(tmp_path, nothing_left, capfd):
+    steps, first, second = tmp_path / "steps.txt", tmp_path / "a.json", tmp_path / "b.json"
+    run = "run broadcast -a chain:segments=3 --sizes 1KiB -n 2"
+    steps.write_text(f"# two runs\n{run} -o {first}\n\n{run} --root 1 -o {second}  # the other root\n")
+    commsim_on_ranks(2, ["batch", str(steps)], LIMIT_S)
+    assert [json.loads(path.read_text())["rows"][0]["root"] for path in (first, second)] == [0, 1]
+    assert capfd.readouterr().err.count("> run broadcast") == 2
+    steps.write_text("run broadcast -a chian --sizes 8\n")
+    with pytest.raises(ExecutionError, match="exit 2: unknown broadcast algorithm 'chian'; did you mean 'chain'"):
+        commsim_on_ranks(2, ["batch", str(steps)], LIMIT_S)
+
+
 def test_more_ranks_than_cores_is_said(tmp_path, nothing_left):
     crowd = len(os.sched_getaffinity(0)) + 1
     printed = commsim_on_ranks(crowd, ["run", "allreduce", "-a", "ring", "--sizes", "8", "-n", "2"], LIMIT_S)

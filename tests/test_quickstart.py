@@ -38,7 +38,9 @@ def test_it_prints_predicted_beside_measured_and_the_plan(printed, folder):
     assert out.count("|ln(predicted/measured)|: median") == 3
     assert re.search(r"\n128 +1024 +.*busy +38\.4 M\$", out)
     assert str(folder / "report.html") in out
-    assert "[1/6] calibrating" in err
+    assert "[1/4] on 2 real ranks" in err
+    assert "> run broadcast" in err
+    assert "measured again after the runs: off by" in out
     assert "done in" in err
 
 
