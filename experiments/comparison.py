@@ -44,6 +44,14 @@ class Comparison:
         return float(abs(np.log(self.predicted_s / self.measured_s)))
 
 
+def series(rows: Sequence[Comparison]) -> list[str]:
+    """For each row the series that it belongs to: the algorithm, with parameters only where one size has several."""
+    names = [row.algorithm.partition(":")[0] for row in rows]
+    seen = {(name, row.n_bytes): row.algorithm for name, row in zip(names, rows, strict=True)}
+    mixed = {name for name, row in zip(names, rows, strict=True) if seen[name, row.n_bytes] != row.algorithm}
+    return [row.algorithm if name in mixed else name for name, row in zip(names, rows, strict=True)]
+
+
 @dataclass(frozen=True)
 class Score:
     """What a set of comparisons adds up to: median and 90th percentile of |ln(predicted/measured)|."""

@@ -20,7 +20,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from commsim.collective import collective_named
 from commsim.units import format_money, format_volume, gigabytes_per_second
-from experiments.comparison import Comparison
+from experiments.comparison import Comparison, series
 from experiments.figures.style import (
     BAR_ALPHA,
     DIAMOND,
@@ -69,10 +69,11 @@ def predicted_and_measured(
     order : sequence of str, optional
         Algorithms in the order in which they take colours.
     """
-    names = unique(row.algorithm for row in rows)
-    measured = {name: [(row.n_bytes, row.measured_s) for row in rows if row.algorithm == name] for name in names}
-    predicted = {name: [(row.n_bytes, row.predicted_s) for row in rows if row.algorithm == name] for name in names}
-    errors = {name: [(row.n_bytes, row.error) for row in rows if row.algorithm == name] for name in names}
+    named = list(zip(series(rows), rows, strict=True))
+    names = unique(name for name, _ in named)
+    measured = {name: [(row.n_bytes, row.measured_s) for own, row in named if own == name] for name in names}
+    predicted = {name: [(row.n_bytes, row.predicted_s) for own, row in named if own == name] for name in names}
+    errors = {name: [(row.n_bytes, row.error) for own, row in named if own == name] for name in names}
     reference = sorted((library_s or {}).items())
     return _times_and_errors(measured, predicted, errors, title, "predicted", reference, order)
 
