@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 NO_LINK = -1
+MAX_DEVICES = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,8 @@ class Topology:
     tiers: Mapping[str, Ints] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.n_devices > MAX_DEVICES:
+            raise InputError(f"{self.n_devices} devices are too many; a topology has at most {MAX_DEVICES}")
         if self.n_devices < 1:
             raise InputError(f"a topology needs at least one device, not {self.n_devices}")
         links = self.links

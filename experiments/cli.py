@@ -113,7 +113,7 @@ def simulate(
     from commsim.collective import collective_named
     from commsim.models import MODELS
     from experiments.output import formatter
-    from experiments.progress import track
+    from experiments.progress import track, watched
     from experiments.sizes import size_list
 
     collective_named(collective)
@@ -132,7 +132,7 @@ def simulate(
     for n_bytes, one in track(cases, "simulating", len(cases)):
         try:
             results.append(
-                commsim.simulate(one, machine, n_bytes, n_ranks=n_ranks, model=model, root=root, dtype=dtype)
+                commsim.simulate(watched(one), machine, n_bytes, n_ranks=n_ranks, model=model, root=root, dtype=dtype)
             )
         except commsim.errors.ImpossibleResultError as error:
             if algorithm != "all":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from collectives.mpi import launched_rank
+from commsim import Algorithm
+from commsim.program import Step
 
 Item = TypeVar("Item")
 
@@ -24,6 +28,32 @@ def say_once(line: str) -> None:
     """The same from the first rank alone, before MPI has started or without it."""
     if launched_rank() == 0:
         say(line)
+
+
+def watched(algorithm: Algorithm) -> Algorithm:
+    """The same algorithm; while a long schedule of it is walked through, the step that was reached is told."""
+
+    @functools.wraps(algorithm.program)
+    def program(*args: Any, **kwargs: Any) -> Iterator[Step]:
+        last = time.monotonic()
+        with ExitStack() as stack:
+            status = None
+            for index, step in enumerate(algorithm.program(*args, **kwargs)):
+                now = time.monotonic()
+                if now - last > QUIET_S:
+                    last = now
+                    text = f"{algorithm.name}: step {index}"
+                    if not sys.stderr.isatty():
+                        say(text)
+                    elif status is None:
+                        from rich.console import Console
+
+                        status = stack.enter_context(Console(stderr=True).status(text))
+                    else:
+                        status.update(text)
+                yield step
+
+    return replace(algorithm, program=program)
 
 
 def track(items: Iterable[Item], what: str, total: int, *, shown: bool = True) -> Iterator[Item]:
