@@ -129,10 +129,12 @@ def simulate(
     chosen, left_out = _algorithms(collective, algorithm, file, resolve)
     results, refused = [], list(left_out)
     cases = [(n_bytes, one) for n_bytes in listed for one in chosen]
-    for n_bytes, one in track(cases, "simulating", len(cases)):
+    if len(cases) == 1:  # the progress of one is its steps, that of many their number
+        cases = [(n_bytes, watched(one)) for n_bytes, one in cases]
+    for n_bytes, one in track(cases, "simulating", len(cases), shown=len(cases) > 1):
         try:
             results.append(
-                commsim.simulate(watched(one), machine, n_bytes, n_ranks=n_ranks, model=model, root=root, dtype=dtype)
+                commsim.simulate(one, machine, n_bytes, n_ranks=n_ranks, model=model, root=root, dtype=dtype)
             )
         except commsim.errors.ImpossibleResultError as error:
             if algorithm != "all":
