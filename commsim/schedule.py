@@ -46,7 +46,7 @@ class Schedule:
         try:
             for step in self.algorithm.program(rank, self.n_ranks, **rooted, **self.algorithm.params):
                 if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):
-                    raise ScheduleError(f"{self.at(index)}: a step is a list of exchanges, not {step!r}")
+                    raise ScheduleError(f"{self.at(index)}: a step is a list of exchanges, not {type(step).__name__}")
                 yield step
                 index += 1
         except CommsimError:

@@ -23,6 +23,7 @@ _BANDWIDTHS = {
 }
 _TIMES_PER_BYTE = {f"{unit}/B": factor for unit, factor in _SECONDS.items()}
 _MONEY = {f"{prefix}USD": factor for prefix, factor in _DECIMAL.items()}
+TIME_UNITS = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")]
 _NUMBER = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
 
 
@@ -102,14 +103,19 @@ def parser_for(name: str) -> tuple[str, Callable[[str | float], float] | None]:
     return name, None
 
 
-def _scaled(value: float, units: list[tuple[float, str]]) -> str:
+def _scaled(value: float, units: list[tuple[float, str]], style: str = ".4g") -> str:
     factor, unit = next(((f, u) for f, u in units if abs(value) >= f), units[-1])
-    return f"{value / factor:.4g} {unit}"
+    return f"{format(value / factor, style).removesuffix('.')} {unit}"
 
 
 def format_time(seconds: float) -> str:
-    """Four digits and the unit that suits: ``"12.34 us"``."""
-    return _scaled(seconds, [(1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")])
+    """Four digits, zeros included, and the unit that suits: ``"12.30 µs"``."""
+    return _scaled(seconds, TIME_UNITS, "#.4g")
+
+
+def format_time_short(seconds: float) -> str:
+    """The same without zeros at the end, for names and axes: ``"12.3 µs"``."""
+    return _scaled(seconds, TIME_UNITS)
 
 
 def format_bandwidth(bandwidth_Bps: float) -> str:

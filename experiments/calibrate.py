@@ -192,13 +192,13 @@ def _posting_overhead_s(comm: MPI.Comm, n_messages: int = 200) -> float:
 def fit(points: dict[str, Points], overhead_s: float, facts: dict[str, Any]) -> Calibration:
     """Size classes for each cost, and from them latency, bandwidth and overheads.
 
-    A class costs ``a + b*bytes``. The path's bandwidth is the best of all classes; its latency is what the smallest
-    messages take beyond two posting overheads, and no more than any class's ``a``; the rest of ``a`` is overhead.
+    A class costs ``a + b*bytes``. The path's latency is what the smallest message takes beyond two posting overheads;
+    no class has less, and what it has more is overhead. The path's bandwidth is the best of all classes.
     """
-    classes = {what: size_classes(measured) for what, measured in points.items()}
-    messages = classes[ONE_WAY] + classes[BOTH_WAYS]
-    bandwidth_Bps = max(1 / slope for _, _, slope in messages)
-    latency_s = max(0.0, min(min(fixed for _, fixed, _ in messages), classes[ONE_WAY][0][1] - 2 * overhead_s))
+    latency_s = max(0.0, min(seconds for _, seconds in points[ONE_WAY]) - 2 * overhead_s)
+    least_s = {ONE_WAY: latency_s, BOTH_WAYS: latency_s, REDUCTION: 0.0}
+    classes = {what: size_classes(measured, least_s[what]) for what, measured in points.items()}
+    bandwidth_Bps = max(1 / slope for _, _, slope in classes[ONE_WAY] + classes[BOTH_WAYS])
 
     def message(rows: list[tuple[int, float, float]]) -> BySize:
         first, fixed, slope = zip(*rows, strict=True)
@@ -211,13 +211,17 @@ def fit(points: dict[str, Points], overhead_s: float, facts: dict[str, Any]) -> 
     return Calibration(points, endpoint, latency_s, bandwidth_Bps, overhead_s, facts)
 
 
-def size_classes(points: Sequence[tuple[int, float]]) -> list[tuple[int, float, float]]:
+def size_classes(points: Sequence[tuple[int, float]], least_s: float = 0.0) -> list[tuple[int, float, float]]:
     """Piecewise ``a + b*bytes`` with the least sum of squared relative residuals, and as few pieces as pay.
+
+    No piece moves a further byte in less than half the time a byte that any whole measurement took.
 
     Parameters
     ----------
     points : sequence of (int, float)
         Bytes, ascending, and seconds.
+    least_s : float
+        No class has a smaller a.
 
     Returns
     -------
@@ -225,8 +229,11 @@ def size_classes(points: Sequence[tuple[int, float]]) -> list[tuple[int, float, 
         Of each class its first size in bytes (0 for the first), a in seconds, b in seconds per byte.
     """
     n = len(points)
+    least_s_per_byte = min(seconds / n_bytes for n_bytes, seconds in points) / 2
     pieces = {
-        (i, j): _line(points[i:j]) for i, j in itertools.combinations(range(n + 1), 2) if j - i >= min(MIN_POINTS, n)
+        (i, j): _line(points[i:j], least_s, least_s_per_byte)
+        for i, j in itertools.combinations(range(n + 1), 2)
+        if j - i >= min(MIN_POINTS, n)
     }
     best = min(
         (
@@ -246,16 +253,17 @@ def _information(n_points: int, n_classes: int, residual: float) -> float:
     return n_points * float(np.log(residual / n_points + 1e-4)) + 3 * n_classes * float(np.log(n_points))
 
 
-def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float, float]:
-    """Intercept (at least 0), slope (above 0) and sum of squared relative residuals of the best line."""
+def _line(points: Sequence[tuple[int, float]], least_s: float, least_s_per_byte: float) -> tuple[float, float, float]:
+    """Intercept and slope, no less than given, and sum of squared relative residuals of the best line."""
     size, seconds = np.array(points, dtype=float).T
     matrix = np.stack([1 / seconds, size / seconds], axis=1)
     (a, b), *_ = np.linalg.lstsq(matrix, np.ones(len(size)), rcond=None)
-    if a < 0:
-        a, b = 0.0, float((size / seconds).sum() / ((size / seconds) ** 2).sum())
-    elif b <= 0:
-        b = 1e-15
-        a = float((1 / seconds).sum() / ((1 / seconds) ** 2).sum())
+    if a < least_s:
+        a, share = least_s, size / seconds
+        b = (share * (1 - a / seconds)).sum() / (share**2).sum()
+    if b < least_s_per_byte:
+        b = least_s_per_byte
+        a = max(least_s, ((1 - b * size / seconds) / seconds).sum() / (1 / seconds**2).sum())
     residual = ((a + b * size) / seconds - 1) ** 2
     return float(a), float(b), float(residual.sum())
 

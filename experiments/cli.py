@@ -76,7 +76,7 @@ def _show(results: Sequence[Result], facts: dict[str, Any], style: str, output: 
 
 @app.command("list")
 def list_command(
-    what: Annotated[str, typer.Argument(metavar="{algorithms|systems|models}")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="algorithms, systems or models")],
     collective: Annotated[str | None, typer.Option("--collective", help="only algorithms of this one")] = None,
     style: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
 ) -> None:
@@ -167,7 +167,7 @@ def _algorithms(
         return algorithms_named(collective, text, accepts)
     own = algorithm_in_file(file)
     if own.collective.name != collective:
-        raise InputError(f"--file {file}: {own.name} is a {own.collective.name}, not a {collective}")
+        raise InputError(f"--file {file}: {own.name} is for {own.collective.name}, not for {collective}")
     accepts(own)
     return [own], []
 

@@ -48,7 +48,7 @@ def host_facts(comm: MPI.Comm) -> dict[str, Any]:
     local.Free()
     hosts = sorted(set(comm.allgather(platform.node())))
     return {
-        "mpi": MPI.Get_library_version().splitlines()[0].strip(" \x00"),
+        "mpi": " ".join(MPI.Get_library_version().splitlines()[0].replace("\0", "").split()),
         "n_ranks": comm.size,
         "n_hosts": len(hosts),
         "cores_per_host": cores,

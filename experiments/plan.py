@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from commsim import Algorithm, CommsimError, Result, System, simulate
 from commsim.errors import RefusedError
+from commsim.spec import join_spec
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class PlanPoint:
     bottleneck : str
         Of the largest bucket.
     algorithms : tuple of str
-        The winner for each bucket.
+        The winner for each bucket, with its parameters.
     price_usd : float or None
     """
 
@@ -97,6 +98,6 @@ def scaling(
             bound_s=sum(result.bound_s or 0.0 for result in results),
             compute_s=compute_s,
             bottleneck=largest.bottleneck or "",
-            algorithms=tuple(result.algorithm for result in results),
+            algorithms=tuple(join_spec(result.algorithm, result.params) for result in results),
             price_usd=system.price_usd,
         )

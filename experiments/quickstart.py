@@ -37,10 +37,10 @@ from experiments.workloads import RESNET50_COMPUTE_S, RESNET50_DDP_BUCKETS
 TIMEOUT_S = 120.0  # of one launch of real ranks; each takes a few seconds
 MEASURED = {"allreduce": "recursive_doubling,ring,rabenseifner", "broadcast": "binomial,chain,scatter_allgather"}
 SWEEP = ("-b", "8", "-e", "32MiB", "-f", "4")
-PLANNED = ("ring", "recursive_doubling", "rabenseifner", "node_split", "node_split:inter=rabenseifner")
+PLANNED = ("ring", "recursive_doubling", "rabenseifner", "node_split", "node_split:inter=ring")
 NODES = (1, 2, 4, 8, 16, 32, 64, 128)
 PUBLISHED = "nccltests_xe9680_h100_2n16"
-OVERLAID = ("ring", "recursive_doubling", "node_split:ranks_per_node=8")
+OVERLAID = ("ring", "recursive_doubling", "node_split")
 
 
 @dataclass
@@ -191,7 +191,10 @@ def _plan() -> list[PlanPoint]:
     return list(track(points, "simulating DGX H100", len(NODES)))
 
 
-PLAN_COLUMNS = ("nodes", "GPUs", "exchange", "of bound", "step efficiency", "bottleneck of the largest bucket", "price")
+PLAN_COLUMNS = (
+    *("nodes", "GPUs", "exchange", "of bound", "step efficiency", "price"),
+    *("algorithm for the largest bucket", "its bottleneck"),
+)
 
 
 def plan_rows(plan: Sequence[PlanPoint]) -> list[tuple[str, ...]]:
@@ -203,8 +206,9 @@ def plan_rows(plan: Sequence[PlanPoint]) -> list[tuple[str, ...]]:
             format_time(point.exchange_s),
             f"{100 * point.bound_s / point.exchange_s:.0f} %",
             f"{100 * point.efficiency:.2f} %",
-            point.bottleneck,
             format_money(point.price_usd or 0.0),
+            point.algorithms[RESNET50_DDP_BUCKETS.index(max(RESNET50_DDP_BUCKETS))],
+            point.bottleneck,
         )
         for point in plan
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from commsim.units import format_bytes, format_money, format_time
 from experiments import figures
 from experiments.calibrate import BOTH_WAYS, ONE_WAY, REDUCTION, fitted_points
-from experiments.comparison import Comparison, score
+from experiments.comparison import Comparison
 from experiments.output import provenance
-from experiments.quickstart import PLAN_COLUMNS, Findings, comparison_rows, drift_line, plan_rows
+from experiments.quickstart import PLAN_COLUMNS, PLANNED, Findings, comparison_rows, drift_line, plan_rows
 from experiments.ranks import describe
 from experiments.report import Section, Table, write_report
 from experiments.validate import score_line
 from experiments.workloads import RESNET50_COMPUTE_S, RESNET50_DDP_BUCKETS
 
+ORDER = ("recursive_doubling", "ring", "rabenseifner", "node_split")  # of colours, the same in all figures
 COMPARISON_COLUMNS = ("algorithm", "size", "predicted", "measured", "error", "bottleneck of the prediction")
 
 
@@ -40,13 +41,13 @@ def write_all(found: Findings, folder: Path) -> Path:
 
 def _lead(found: Findings) -> str:
     rows = [row for part in found.rows.values() for row in part]
-    total, last = score(rows), found.plan[-1]
+    typical, last = statistics.median(abs(row.error) for row in rows), found.plan[-1]
     crowded = " These ranks shared cores: their times are not speeds." if found.system.notes["oversubscribed"] else ""
     return (
         f"{len(rows)} collectives ran on {found.n_ranks} real ranks of this host and were predicted from messages and "
-        f"reductions alone; the median prediction is off by {100 * math.expm1(total.median):.0f} %.{crowded} "
+        f"reductions alone; the median prediction is off by {100 * typical:.0f} %.{crowded} "
         f"ResNet-50's gradients take {format_time(last.exchange_s)} on {last.nodes} DGX H100 nodes for "
-        f"{format_money(last.price_usd or 0.0)}; bottleneck of the largest bucket: {last.bottleneck}."
+        f"{format_money(last.price_usd or 0.0)} (ASSUMED); bottleneck of the largest bucket: {last.bottleneck}."
     )
 
 
@@ -68,7 +69,10 @@ def _measured_section(found: Findings, folder: Path) -> Section:
     shown = []
     for name in ("allreduce", "broadcast"):
         figure = figures.predicted_and_measured(
-            found.rows[name], f"{name} on {found.n_ranks} ranks of this host", library_s=found.library_s(name)
+            found.rows[name],
+            f"{name} on {found.n_ranks} ranks of this host",
+            library_s=found.library_s(name),
+            order=ORDER if name == "allreduce" else (),
         )
         score = score_line(found.rows[name])
         caption = f"{name}: measured (markers) and predicted (lines); error of each row below. {score}."
@@ -92,7 +96,7 @@ def _comparison_table(rows: Sequence[Comparison]) -> Table:
 
 def _buckets_section(found: Findings, folder: Path) -> Section:
     rows = found.rows["buckets"]
-    figure = figures.buckets(rows, library_s=found.library_s("buckets"))
+    figure = figures.buckets(rows, library_s=found.library_s("buckets"), order=ORDER)
     total = sum(RESNET50_DDP_BUCKETS)
     text = (
         f"PyTorch DDP sends ResNet-50's {total} bytes of float32 gradients as five allreduces of "
@@ -119,7 +123,7 @@ def _exchange_sentence(found: Findings) -> str:
 
 
 def _plan_section(found: Findings, folder: Path) -> Section:
-    figure = figures.scaling(found.plan)
+    figure = figures.scaling(found.plan, order=ORDER)
     last = found.plan[-1]
     text = (
         "The same five allreduces, one after the other, on DGX H100 nodes: 8 GPUs behind an NVSwitch, eight 400 Gb/s "
@@ -130,7 +134,7 @@ def _plan_section(found: Findings, folder: Path) -> Section:
         "DeepLearningExamples), ASSUMED for H100 (2026-11); a faster GPU has a lower efficiency.",
         "ASSUMED: " + "; ".join(f"{key}: {value}" for key, value in _assumed().items()) + ".",
     )
-    table = Table(PLAN_COLUMNS, tuple(plan_rows(found.plan)), align="rrrrrlr")
+    table = Table(PLAN_COLUMNS, tuple(plan_rows(found.plan)), align="rrrrrrll")
     caption = "Time of one exchange against its bound, and what is left of a step, by number of nodes."
     return Section(
         "What to buy: the same gradients on DGX H100",
@@ -150,7 +154,7 @@ def _published_section(found: Findings, folder: Path) -> Section:
     header = found.published.header
     theirs = f"NCCL {header['software'].removeprefix('NCCL ')}, {header['algorithm/protocol'].split(' ')[0]}, measured"
     figure = figures.against_published(
-        found.published.points, found.curves, published_label=theirs, collective="allreduce", n_ranks=16
+        found.published.points, found.curves, published_label=theirs, collective="allreduce", n_ranks=16, order=ORDER
     )
     text = (
         f"Published: {header['system']}. Source: {header['source']}. It ran {header['algorithm/protocol']}.",
@@ -161,7 +165,7 @@ def _published_section(found: Findings, folder: Path) -> Section:
         "node at a time; NCCL builds a ring for each NIC. With two nodes a tree sends every byte over a NIC once each "
         "way, which is why the measured bus bandwidth exceeds the NICs' 400 GB/s.",
         "At small sizes ours are faster than the measurement: they have the hardware's latency alone, without a "
-        "library's launch and protocol costs (NCCL's own model adds 6.8 us a call and 5 us a step between nodes).",
+        "library's launch and protocol costs (NCCL's own model adds 6.8 µs a call and 5 µs a step between nodes).",
     )
     rows = []
     for index, (n_bytes, time_s) in enumerate(found.published.points):
@@ -204,6 +208,7 @@ def _method_section(found: Findings) -> Section:
         (
             "These are the commands behind this page:",
             *found.commands,
-            "commsim simulate allreduce -a all -s dgx_h100:nodes=16 -b 1MiB -e 1GiB -f 4",
+            f"commsim simulate allreduce -a {','.join(PLANNED)} -s dgx_h100:nodes=128 "
+            f"--sizes {','.join(map(str, RESNET50_DDP_BUCKETS))}",
         ),
     )

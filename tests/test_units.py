@@ -100,9 +100,10 @@ def test_a_name_without_unit_has_no_parser():
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (units.format_time(12.341e-6), "12.34 us"),
-        (units.format_time(0), "0 ns"),
-        (units.format_time(2.5), "2.5 s"),
+        (units.format_time(12.341e-6), "12.34 µs"),
+        (units.format_time(0), "0.000 ns"),
+        (units.format_time(2.5), "2.500 s"),
+        (units.format_time_short(2.5e-6), "2.5 µs"),
         (units.format_bandwidth(25e9), "25 GB/s"),
         (units.format_bytes(64 * 2**20), "64 MiB"),
         (units.format_bytes(1000), "1000 B"),

@@ -145,4 +145,10 @@ def _system(
 ) -> System:
     endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
     name = join_spec("dgx_h100", {"nodes": nodes})
-    return System(name, topology, endpoint, price_usd=nodes * price_usd, assumed=ASSUMED)
+    given = {
+        key
+        for key, same in {"price": price_usd == PRICE_USD, "gamma": gamma_s_per_byte == GAMMA_S_PER_BYTE}.items()
+        if not same
+    }
+    assumed = {key: text for key, text in ASSUMED.items() if key not in given}
+    return System(name, topology, endpoint, price_usd=nodes * price_usd, assumed=assumed)

@@ -9,7 +9,7 @@ from commsim.program import Ints
 from commsim.spec import join_spec
 from commsim.system import Endpoint, System
 from commsim.topology import NO_LINK, Links, Topology
-from commsim.units import format_bandwidth, format_time
+from commsim.units import format_bandwidth, format_time_short
 
 
 def star(
@@ -39,6 +39,6 @@ def star(
         return np.where((src == dst)[:, None], NO_LINK, np.stack([src, hosts + dst], axis=1))
 
     topology = Topology(hosts, links, route, lambda v: f"host{v}" if v < hosts else "switch")
-    words = {"hosts": hosts, "bandwidth": format_bandwidth(bandwidth_Bps), "latency": format_time(latency_s)}
+    words = {"hosts": hosts, "bandwidth": format_bandwidth(bandwidth_Bps), "latency": format_time_short(latency_s)}
     name = join_spec("star", {key: str(value).replace(" ", "") for key, value in words.items()})
     return System(name, topology, Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from collectives.helpers import ring_allgather, ring_reduce_scatter
+from collectives.helpers import largest_power_of_two, ring_allgather, ring_reduce_scatter
 from collectives.registry import find
 from commsim.algorithm import COMMUTATIVE, Algorithm, Constraint, Groups, algorithm
 from commsim.program import Rank, Step, Window, within
@@ -32,9 +32,12 @@ def cost(
 
 
 def defaults(n_ranks: int, n_bytes: int, groups: Groups) -> dict[str, Any]:
-    """The machine's nodes where they are known, else the divisor of the number of ranks nearest below its root."""
+    """Nodes as the machine has them, else about as many as ranks in each; across, the fewest steps without folding."""
     square = max(d for d in range(1, n_ranks + 1) if n_ranks % d == 0 and d * d <= n_ranks)
-    return {"ranks_per_node": min(groups, n_ranks) if groups else square}
+    ranks_per_node = min(groups, n_ranks) if groups else square
+    n_nodes = max(n_ranks // ranks_per_node, 1)
+    inter = "rabenseifner" if n_nodes == largest_power_of_two(n_nodes) else "ring"
+    return {"ranks_per_node": ranks_per_node, "inter": inter}
 
 
 def _unequal(n_ranks: int, *, ranks_per_node: int, inter: str) -> str | None:
@@ -54,7 +57,7 @@ def _unequal(n_ranks: int, *, ranks_per_node: int, inter: str) -> str | None:
     source="Cho et al.: BlueConnect, MLSys 2019; Mikami et al.: Massively distributed SGD, arXiv 1811.05233, 2018",
     names={"Horovod": "NCCLHierarchical, NCCLTorus", "UCC": "cl/hier rab"},
 )
-def node_split(rank: Rank, n_ranks: int, *, ranks_per_node: int, inter: str = "ring") -> Iterator[Step]:
+def node_split(rank: Rank, n_ranks: int, *, ranks_per_node: int, inter: str) -> Iterator[Step]:
     across = _across(inter, n_ranks, ranks_per_node)
     n_nodes = n_ranks // ranks_per_node
     piece = across.chunks(n_nodes, **across.params)  # chunks that one rank of a node is left with

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from commsim.units import format_bytes, format_time, parse_time
+from commsim.units import format_bytes, format_time_short, parse_time
 
 Points = Sequence[tuple[int, float]]
 """``(n_bytes, time_s)``, or ``(n_bytes, relative error)``."""
@@ -174,7 +174,7 @@ def percent(share: float) -> str:
 
 def time_text(time_s: float) -> str:
     """A tick of a logarithmic axis: rounded first, for 10.0**-6 may be a hair under one microsecond."""
-    return format_time(float(f"{time_s:.6g}")).replace("us", "µs")
+    return format_time_short(float(f"{time_s:.6g}"))
 
 
 def log_times(axes: Axes) -> None:
@@ -190,10 +190,10 @@ def log_times(axes: Axes) -> None:
 
 def linear_times(axis: Axis, what: str, longest_s: float) -> None:
     """Plain numbers, in the unit that suits the longest time; the label names it."""
-    unit = format_time(longest_s).split()[1]
+    unit = format_time_short(longest_s).split()[1]
     unit_s = parse_time(f"1{unit}")
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit_s:.4g}"))
-    axis.set_label_text(f"{what} ({unit.replace('us', 'µs')})")
+    axis.set_label_text(f"{what} ({unit})")
 
 
 def size_axis(axes: Axes, sizes: Sequence[int]) -> None:
