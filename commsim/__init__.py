@@ -19,7 +19,7 @@ from commsim.schedule import Schedule
 from commsim.simulate import simulate
 from commsim.system import Endpoint, System
 from commsim.topology import Links, Topology
-from commsim.verify import Verification, execute_in_process, verify
+from commsim.verify import Verification, execute_in_process, same_program, verify
 
 __all__ = [
     "COMMUTATIVE",
@@ -44,6 +44,7 @@ __all__ = [
     "execute_in_process",
     "fan_in",
     "fan_out",
+    "same_program",
     "simulate",
     "verify",
     "where",

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from commsim.collective import Collective, collective_named
-from commsim.errors import InputError, RefusedError, unknown_name
+from commsim.errors import CommsimError, InputError, RefusedError, ScheduleError, unknown_name
 from commsim.program import Program
 from commsim.spec import convert, join_spec
 
@@ -110,7 +112,9 @@ class Algorithm:
         if n_ranks < 1:
             raise InputError(f"n_ranks={n_ranks}: there is no communicator of fewer than one rank")
         open_params = [key for key, value in self.params.items() if value is None]
-        chosen = dict(self.defaults(n_ranks, n_bytes, groups)) if self.defaults and open_params else {}
+        chosen: dict[str, Any] = {}
+        if self.defaults and open_params:
+            chosen = dict(self._asked("defaults", self.defaults, n_ranks, n_bytes, groups))
         for key in open_params:
             if chosen.get(key) is None:
                 raise InputError(f"{self.name!r} needs {key}=…: it has no default")
@@ -120,6 +124,29 @@ class Algorithm:
             if reason:
                 raise RefusedError(f"{self.name} refuses {n_ranks} ranks ({constraint.name}): {reason}")
         return done
+
+    def n_chunks(self, n_ranks: int) -> int:
+        """Into how many chunks the vector is cut (of a resolved algorithm).
+
+        Raises
+        ------
+        ScheduleError
+            If it is no whole number of at least one.
+        """
+        count = self._asked("chunks", self.chunks, n_ranks, **self.params)
+        if not isinstance(count, (int, np.integer)) or count < 1:
+            raise ScheduleError(f"{self.name} cuts the vector in {count} chunks; it needs a whole number, at least one")
+        return int(count)
+
+    def _asked(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function of the algorithm's author."""
+        try:
+            return function(*args, **kwargs)
+        except CommsimError:
+            raise
+        except Exception as error:
+            takes = "(n_ranks, **parameters)" if what == "chunks" else "(n_ranks, n_bytes, groups)"
+            raise ScheduleError(f"{self.name}: {what}{takes} failed: {type(error).__name__}: {error}") from error
 
     def cost_s(self, n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
         """Closed-form time in seconds (of a resolved algorithm), for sizes that divide.

@@ -33,11 +33,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if not 0 <= self.root < self.n_ranks:
             raise InputError(f"root={self.root} is not a rank of {self.n_ranks}; use 0 to {self.n_ranks - 1}")
-        object.__setattr__(self, "n_chunks", self.algorithm.chunks(self.n_ranks, **self.algorithm.params))
-        if self.n_chunks < 1:
-            raise ScheduleError(
-                f"{self.algorithm.name} cuts the vector in {self.n_chunks} chunks; it needs at least one"
-            )
+        object.__setattr__(self, "n_chunks", self.algorithm.n_chunks(self.n_ranks))
 
     def __iter__(self) -> Iterator[Step]:
         rank = np.arange(self.n_ranks) if self.rank is None else self.rank

@@ -55,7 +55,10 @@ def keys_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def convert(parameter: inspect.Parameter, value: Any) -> Any:
     """Value of one parameter from what was written: by the unit at the end of its name, else by its annotation."""
     word, parse = parser_for(parameter.name)
-    annotation = str(parameter.annotation)
+    annotation = parameter.annotation
+    if annotation is parameter.empty and isinstance(parameter.default, int):  # not annotated: as its default
+        annotation = type(parameter.default)
+    annotation = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     try:
         if parse is not None:
             return parse(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from commsim.algorithm import Algorithm
 from commsim.errors import InputError, ScheduleError, VerificationError
 from commsim.layout import Layout
 from commsim.messages import Matcher
-from commsim.program import Ints
+from commsim.program import Exchange, Ints
 from commsim.schedule import Schedule
 
 
@@ -135,6 +136,36 @@ def _first_wrong(schedule: Schedule, counts: Ints, wanted: Ints, writer: Ints) -
         f"ends with the value of rank {whose} {counts[rank, chunk, whose]} times instead of "
         f"{wanted[rank, chunk, whose]} in chunk {chunk} ({last})"
     )
+
+
+def same_program(algorithm: Algorithm, n_ranks: int, rank: int, *, root: int = 0) -> None:
+    """Check that the program of one int rank is that rank's part of the program of all ranks, step by step.
+
+    Raises
+    ------
+    ScheduleError
+        Naming rank and step.
+    """
+    resolved = algorithm.resolved(n_ranks)
+    everyone, alone = Schedule(resolved, n_ranks, root), Schedule(resolved, n_ranks, root, rank)
+    for index, (all_of_it, mine) in enumerate(zip_longest(everyone, alone)):
+        parts = None if all_of_it is None else [_part(exchange, rank, alone) for exchange in all_of_it]
+        if mine is None or parts != [_part(exchange, 0, alone) for exchange in mine]:
+            raise ScheduleError(
+                f"{alone.at(index)}: the program of rank {rank} alone differs from that of all ranks: the text must "
+                "not ask whether rank is an int or an array"
+            )
+
+
+def _part(exchange: Exchange, row: int, schedule: Schedule) -> tuple[object, ...]:
+    """What one row of an exchange does, in a form that compares."""
+    sides: list[object] = []
+    for side in (exchange.sends, exchange.receives):
+        mine = np.flatnonzero(side.row == row)
+        selection = side.selection.within_buffer(schedule.n_chunks).rows(mine)
+        columns = (np.broadcast_to(value, len(mine)).tolist() for value in selection.values())
+        sides.append(sorted(zip(side.peer[mine].tolist(), *columns, strict=True)))
+    return (*sides, exchange.reduce and bool(sides[1]))
 
 
 def execute_in_process(

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from collectives.registry import all_algorithms, find
-from commsim import Algorithm, CommsimError
+from commsim import Algorithm, CommsimError, same_program, verify
 from commsim.errors import InputError, RefusedError, unknown_name
-from commsim.spec import split_list
+from commsim.spec import split_list, split_spec
+
+LIBRARY = "library"  # the MPI library's own collective, as an algorithm's name
+PROVEN_RANKS = 64
 
 
-def algorithms_named(
-    collective: str, text: str, accepts: Callable[[Algorithm], object]
+def chosen(
+    collective: str | None, text: str, file: str | None, accepts: Callable[[Algorithm], object]
 ) -> tuple[list[Algorithm], list[str]]:
-    """Algorithms of a text such as ``"ring,chain:segments=4"`` or ``"all"``.
+    """What -a and --file mean together: the file's algorithm (named in -a only to set its parameters), and those named.
 
     Parameters
     ----------
-    collective : str
+    collective : str or None
+        None: that of the file's algorithm.
     text : str
+        ``"ring,chain:segments=4"``, or ``"all"``: everything that there is, or with a file its algorithm alone.
+    file : str or None
+        ``FILE.py`` or ``FILE.py:FUNCTION``.
     accepts : callable
         Raises a CommsimError for an algorithm that cannot take the case: for ``all`` it is left out and the reason
         listed, for a named one it is an error.
@@ -33,17 +40,43 @@ def algorithms_named(
     Raises
     ------
     InputError
-        If nothing is named or left.
+        If nothing is named or left, or the file's algorithm is for another collective.
     """
-    if text != "all":
-        named = [find(collective, spec) for spec in split_list(text)]
-        if not named:
-            raise InputError("-a names no algorithm; write it like ring,rabenseifner or all")
-        for algorithm in named:
-            accepts(algorithm)
-        return named, []
+    own = None if file is None else algorithm_in_file(file)
+    if own is not None and collective not in (None, own.collective.name):
+        raise InputError(f"--file {file}: {own.name} is for {own.collective.name}, not for {collective}")
+    if own is None and text == "all":
+        return _accepted(all_algorithms(collective), accepts)
+    named = [] if text == "all" else split_list(text)
+    algorithms = [_named(spec, collective, own) for spec in named]
+    if own is not None and all(algorithm.name != own.name for algorithm in algorithms):
+        algorithms.insert(0, own)
+    if not algorithms:
+        raise InputError("-a names no algorithm; write it like ring,rabenseifner or all")
+    for algorithm in algorithms:
+        accepts(algorithm)
+    return algorithms, []
+
+
+def _named(spec: str, collective: str | None, own: Algorithm | None) -> Algorithm:
+    name, params = split_spec(spec)
+    if own is not None and name == own.name:
+        return own.with_params(**params)
+    if name == LIBRARY:
+        raise InputError(
+            f"{LIBRARY!r} is the MPI library's own collective: it runs on real ranks only, with commsim run"
+        )
+    kind = collective or (own.collective.name if own else None)
+    if kind is None:
+        raise InputError("-a needs the collective: commsim verify COLLECTIVE -a NAME")
+    return find(kind, spec)
+
+
+def _accepted(
+    algorithms: Sequence[Algorithm], accepts: Callable[[Algorithm], object]
+) -> tuple[list[Algorithm], list[str]]:
     taken, reasons = [], []
-    for algorithm in all_algorithms(collective):
+    for algorithm in algorithms:
         try:
             accepts(algorithm)
             taken.append(algorithm)
@@ -52,6 +85,29 @@ def algorithms_named(
     if not taken:
         raise RefusedError("no algorithm takes this case: " + "; ".join(reasons))
     return taken, reasons
+
+
+def proven(algorithm: Algorithm, n_ranks: int, root: int, rank: int | None = None) -> None:
+    """Refuse an algorithm of the user's that is wrong; beyond 64 ranks proving takes longer than people wait.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        Resolved or not.
+    n_ranks, root : int
+    rank : int, optional
+        The real rank that will run it: its own program must be what was proven.
+
+    Raises
+    ------
+    ScheduleError
+        Naming rank, step and peer.
+    """
+    if n_ranks > PROVEN_RANKS:
+        return
+    verify(algorithm, n_ranks, root=root)
+    if rank is not None:
+        same_program(algorithm, n_ranks, rank, root=root)
 
 
 def algorithm_in_file(text: str) -> Algorithm:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -47,12 +47,15 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        _stop(f"{error.filename or 'output'}: {error.strerror}", 1)
     except Exception as error:
-        from commsim.errors import CommsimError, InputError
+        from commsim.errors import CommsimError, InputError, ScheduleError, VerificationError
 
         if not isinstance(error, CommsimError):
             raise
-        _stop(str(error), 2 if isinstance(error, InputError) else 1)
+        written = isinstance(error, (InputError, ScheduleError)) and not isinstance(error, VerificationError)
+        _stop(str(error), 2 if written else 1)
 
 
 def _stop(message: str, code: int) -> NoReturn:
@@ -69,9 +72,9 @@ def _show(results: Sequence[Result], facts: dict[str, Any], style: str, output: 
     from experiments.output import FORMATS, formatter
 
     on_screen, in_file = formatter(style, output)
-    sys.stdout.write(FORMATS[on_screen](results, facts))
     if output is not None and in_file is not None:
         output.write_text(FORMATS[in_file](results, facts))
+    sys.stdout.write(FORMATS[on_screen](results, facts))
 
 
 @app.command("list")
@@ -112,6 +115,7 @@ def simulate(
     import topologies
     from commsim.collective import collective_named
     from commsim.models import MODELS
+    from experiments.choose import chosen, proven
     from experiments.output import formatter
     from experiments.progress import track, watched
     from experiments.sizes import size_list
@@ -124,11 +128,13 @@ def simulate(
 
     def resolve(one: Algorithm) -> None:
         for n_bytes in listed:
-            one.resolved(n_ranks, n_bytes, machine.ranks_per_node(n_ranks))
+            resolved = one.resolved(n_ranks, n_bytes, machine.ranks_per_node(n_ranks))
+            if file is not None:
+                proven(resolved, n_ranks, root)
 
-    chosen, left_out = _algorithms(collective, algorithm, file, resolve)
+    algorithms, left_out = chosen(collective, algorithm, file, resolve)
     results, refused = [], list(left_out)
-    cases = [(n_bytes, one) for n_bytes in listed for one in chosen]
+    cases = [(n_bytes, one) for n_bytes in listed for one in algorithms]
     if len(cases) == 1:  # the progress of one is its steps, that of many their number
         cases = [(n_bytes, watched(one)) for n_bytes, one in cases]
     for n_bytes, one in track(cases, "simulating", len(cases), shown=len(cases) > 1):
@@ -143,6 +149,8 @@ def simulate(
     if not results:
         raise commsim.errors.ImpossibleResultError("; ".join(refused))
     facts = {"system": f"{machine.name}, {n_ranks} ranks", "model": f"{model}: {MODELS[model].description}"}
+    if machine.notes.get("oversubscribed"):
+        facts["WARNING"] = "calibrated with more ranks than cores: do not trust its speed"
     if machine.price_usd is not None:
         facts["price"] = _price(machine)
     facts.update({f"left out {index}": reason for index, reason in enumerate(refused, 1)})
@@ -156,22 +164,6 @@ def _price(machine: System) -> str:
     return f"{format_money(machine.price_usd or 0.0)}{assumed}"
 
 
-def _algorithms(
-    collective: str, text: str, file: str | None, accepts: Callable[[Algorithm], None]
-) -> tuple[list[Algorithm], list[str]]:
-    """What -a and --file mean together."""
-    from commsim.errors import InputError
-    from experiments.choose import algorithm_in_file, algorithms_named
-
-    if file is None:
-        return algorithms_named(collective, text, accepts)
-    own = algorithm_in_file(file)
-    if own.collective.name != collective:
-        raise InputError(f"--file {file}: {own.name} is for {own.collective.name}, not for {collective}")
-    accepts(own)
-    return [own], []
-
-
 @app.command()
 def verify(
     collective: Annotated[str | None, typer.Argument(metavar="[COLLECTIVE]")] = None,
@@ -180,22 +172,12 @@ def verify(
     file: UserFile = None,
 ) -> None:
     """Prove algorithms right by counting every contribution, for every root."""
-    from collectives.registry import all_algorithms
-    from experiments.choose import algorithm_in_file, algorithms_named
+    from experiments.choose import chosen
     from experiments.proof import prove, rank_range
 
     numbers = rank_range(ranks)
-    if file is not None:
-        chosen = [algorithm_in_file(file)]
-    elif collective is None:
-        if algorithm != "all":
-            from commsim.errors import InputError
-
-            raise InputError("-a needs the collective: commsim verify COLLECTIVE -a NAME")
-        chosen = all_algorithms()
-    else:
-        chosen, _ = algorithms_named(collective, algorithm, lambda _: None)
-    sys.stdout.writelines(prove(chosen, numbers, strict=algorithm != "all" or file is not None))
+    algorithms, _ = chosen(collective, algorithm, file, lambda _: None)
+    sys.stdout.writelines(prove(algorithms, numbers, named=algorithm != "all", own=file is not None))
 
 
 @app.command()
@@ -218,14 +200,10 @@ def run(
     """Run collectives on real ranks, check them, time them: mpiexec -n P commsim run …"""
     from experiments.ranks import measure_on_ranks
 
-    def chosen(accepts: Callable[[Algorithm], None]) -> Iterable[Algorithm]:
-        own = [spec for spec in algorithm.split(",") if spec != "library"]
-        return _algorithms(collective, ",".join(own), file, accepts)[0] if own or file else []
-
     results, facts = measure_on_ranks(
         collective,
-        chosen,
-        with_library="library" in algorithm.split(",") or algorithm == "all",
+        algorithm,
+        file,
         sizes=(sizes, begin, end, factor),
         iterations=iterations,
         warmup=warmup,

@@ -19,12 +19,13 @@ from commsim.errors import InputError
 from commsim.result import Result
 from commsim.simulate import n_elements
 from commsim.topology import Floats
+from commsim.units import format_bytes
+from experiments.choose import LIBRARY
 from experiments.progress import track
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-LIBRARY = "library"  # the MPI library's own collective, as an algorithm's name
 SMALL_BYTES, SMALL_FACTOR = 64 * 1024, 10
 PERIOD = 17  # elements repeat after so many: results are small whole numbers, exact in every type
 
@@ -152,8 +153,13 @@ class Case:
 
     def __post_init__(self) -> None:
         op_named(self.op)
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         for n_bytes in self.sizes:
             n_elements(n_bytes, self.dtype)
+            if 3 * n_bytes > memory:  # the vector, a fresh copy of it, and scratch
+                raise InputError(
+                    f"{format_bytes(n_bytes)} need 3 times as much on each rank; this host has {format_bytes(memory)}"
+                )
         if np.dtype(self.dtype).kind not in "iuf":
             raise InputError(f"dtype {self.dtype!r} cannot be reduced; use an integer or a floating type")
         if not 0 <= self.root < self.n_ranks:

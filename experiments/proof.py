@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from commsim import Algorithm
+from commsim import Algorithm, same_program
 from commsim import verify as verify_one
 from commsim.errors import InputError, RefusedError
 from experiments.progress import track
@@ -27,7 +27,7 @@ def rank_range(text: str) -> list[int]:
     return numbers
 
 
-def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, strict: bool) -> Iterator[str]:
+def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, named: bool, own: bool) -> Iterator[str]:
     """One line for each algorithm; raises at the first that is wrong.
 
     Parameters
@@ -35,8 +35,9 @@ def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, strict: bo
     algorithms : sequence of Algorithm
     numbers : sequence of int
         Numbers of ranks; every root of each.
-    strict : bool
-        Whether a refused number of ranks is an error (it was asked for by name) or is only counted.
+    named, own : bool
+        Whether the algorithms were asked for by name, or are the user's: then a single refused number of ranks is an
+        error. The user's are also checked to be the same for one rank as for all.
     """
     for algorithm in algorithms:
         n_messages = 0
@@ -45,8 +46,10 @@ def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, strict: bo
             try:
                 for root in range(n_ranks) if algorithm.collective.rooted else [0]:
                     n_messages += verify_one(algorithm, n_ranks, root=root).n_messages
+                for rank in sorted({0, 1 % n_ranks, n_ranks // 2, n_ranks - 1}) if own else []:
+                    same_program(algorithm, n_ranks, rank)
             except RefusedError:
-                if strict and len(numbers) == 1:
+                if (named or own) and len(numbers) == 1:
                     raise
                 refused.append(n_ranks)
         span = f"{numbers[0]}…{numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"

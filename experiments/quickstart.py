@@ -25,9 +25,9 @@ from commsim.errors import InputError
 from commsim.units import format_bytes, format_money, format_time
 from experiments import validate
 from experiments.calibrate import drift
+from experiments.choose import LIBRARY
 from experiments.comparison import Comparison, Score
 from experiments.launch import commsim_on_ranks
-from experiments.measure import LIBRARY
 from experiments.output import read_results
 from experiments.plan import PlanPoint, scaling
 from experiments.progress import say, track

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from commsim.errors import InputError
 from commsim.units import format_bandwidth, format_time
 from experiments.calibrate import Calibration, save
 from experiments.calibrate import calibrate as calibrate_all
+from experiments.choose import LIBRARY, chosen, proven
 from experiments.measure import Case, host_facts, run_case
 from experiments.output import formatter
 from experiments.progress import say
@@ -61,9 +62,9 @@ def all_or_none(comm: MPI.Comm) -> Iterator[None]:
 
 def measure_on_ranks(
     collective: str,
-    chosen: Callable[[Callable[[Algorithm], None]], Iterable[Algorithm]],
+    text: str,
+    file: str | None,
     *,
-    with_library: bool,
     sizes: tuple[str | None, str | None, str | None, int],
     iterations: int,
     warmup: int,
@@ -91,10 +92,15 @@ def measure_on_ranks(
 
             def accepts(one: Algorithm) -> None:
                 for n_bytes in listed:
-                    one.resolved(comm.size, n_bytes, groups)
+                    resolved = one.resolved(comm.size, n_bytes, groups)
+                    if file is not None:
+                        proven(resolved, comm.size, root, comm.rank)
 
             kind = collective_named(collective)
-            algorithms = (*chosen(accepts), *([None] if with_library else []))
+            specs = text.split(",")
+            ours = ",".join(spec for spec in specs if spec != LIBRARY)
+            own = chosen(collective, ours, file, accepts)[0] if ours or file else []
+            algorithms = (*own, *([None] if LIBRARY in specs or text == "all" else []))
             return Case(kind, algorithms, tuple(listed), op, dtype, root, comm.size, groups)
 
         case = agreed(comm, prepare)
@@ -106,6 +112,8 @@ def measure_on_ranks(
         "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
         "time": "of the slowest rank, median over iterations",
     }
+    if facts["oversubscribed"]:
+        say("commsim: more ranks than cores: times are not speeds")
     wrong = sum(result.n_wrong or 0 for result in results)
     if wrong:
         say(f"commsim: {wrong} elements are WRONG; see #wrong")

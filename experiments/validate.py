@@ -8,8 +8,8 @@ from collectives.registry import find
 from commsim import Result, System, simulate
 from commsim.errors import InputError
 from commsim.units import format_bytes, format_time
+from experiments.choose import LIBRARY
 from experiments.comparison import Comparison, score
-from experiments.measure import LIBRARY
 from experiments.output import algorithm_of
 
 

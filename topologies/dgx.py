@@ -83,11 +83,29 @@ def dgx_h100(
         raise InputError(f"nodes={nodes}: dgx_h100 has 1 to 2048 nodes (64 scalable units of 32)")
     n_gpus = nodes * GPUS
     gpu = np.arange(n_gpus)
+    inside = Links.both_directions(gpu, n_gpus + gpu // GPUS, nvlink_latency_s, nvlink_bandwidth_Bps)
+    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
+    still_assumed = {
+        "nvlink_latency": nvlink_latency_s == NVLINK_LATENCY_S,
+        "pcie_latency": pcie_latency_s == PCIE_LATENCY_S,
+        "fabric_latency": fabric_latency_s == FABRIC_LATENCY_S,
+        "gamma": gamma_s_per_byte == GAMMA_S_PER_BYTE,
+        "price": price_usd == PRICE_USD,
+    }
+    assumed = {key: text for key, text in ASSUMED.items() if still_assumed.get(key, True)}
+    topology = (
+        _fabric(nodes, inside, nic_bandwidth_Bps, pcie_latency_s, fabric_latency_s) if nodes > 1 else _one_node(inside)
+    )
+    return System(join_spec("dgx_h100", {"nodes": nodes}), topology, endpoint, nodes * price_usd, assumed)
+
+
+def _fabric(
+    nodes: int, inside: Links, nic_bandwidth_Bps: float, pcie_latency_s: float, fabric_latency_s: float
+) -> Topology:
+    """Nodes with their NICs, on the rail-optimised tree."""
+    n_gpus = nodes * GPUS
+    gpu = np.arange(n_gpus)
     node = gpu // GPUS
-    switch = n_gpus + np.arange(nodes)
-    inside = Links.both_directions(gpu, switch[node], nvlink_latency_s, nvlink_bandwidth_Bps)
-    if nodes == 1:
-        return _system(nodes, _one_node(n_gpus, inside), overhead_s, gap_s, gamma_s_per_byte, price_usd)
     tree = superpod_tree(nodes)
     nic_vertex = n_gpus + nodes
     slot = node // 32 * 256 + gpu % GPUS * 32 + node % 32  # the NIC's place in the tree: unit, rail, port of the leaf
@@ -124,12 +142,13 @@ def dgx_h100(
         ]
     )
     nodes_of = np.full(nic_vertex + tree.first_vertex[-1], -1)
-    nodes_of[:n_gpus], nodes_of[switch], nodes_of[nic_vertex + slot] = node, np.arange(nodes), node
-    topology = Topology(n_gpus, links, route, name, {"node": nodes_of})
-    return _system(nodes, topology, overhead_s, gap_s, gamma_s_per_byte, price_usd)
+    nodes_of[:n_gpus], nodes_of[n_gpus:nic_vertex], nodes_of[nic_vertex + slot] = node, np.arange(nodes), node
+    return Topology(n_gpus, links, route, name, {"node": nodes_of})
 
 
-def _one_node(n_gpus: int, inside: Links) -> Topology:
+def _one_node(inside: Links) -> Topology:
+    n_gpus = GPUS
+
     def route(src: Ints, dst: Ints) -> Ints:
         return np.where((src == dst)[:, None], NO_LINK, np.stack([src, n_gpus + dst], axis=1))
 
@@ -138,17 +157,3 @@ def _one_node(n_gpus: int, inside: Links) -> Topology:
 
 def _name_inside(n_gpus: int, vertex: int) -> str:
     return f"node{vertex // GPUS}.gpu{vertex % GPUS}" if vertex < n_gpus else f"node{vertex - n_gpus}.nvswitch"
-
-
-def _system(
-    nodes: int, topology: Topology, overhead_s: float, gap_s: float, gamma_s_per_byte: float, price_usd: float
-) -> System:
-    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
-    name = join_spec("dgx_h100", {"nodes": nodes})
-    given = {
-        key
-        for key, same in {"price": price_usd == PRICE_USD, "gamma": gamma_s_per_byte == GAMMA_S_PER_BYTE}.items()
-        if not same
-    }
-    assumed = {key: text for key, text in ASSUMED.items() if key not in given}
-    return System(name, topology, endpoint, price_usd=nodes * price_usd, assumed=assumed)

@@ -320,14 +320,15 @@ def _bucket_axes(axes: Axes, sizes: Sequence[int], centres: Sequence[float]) -> 
 def _efficiency(axes: Axes, points: Sequence[PlanPoint]) -> None:
     """Step efficiency, each point with its value."""
     nodes, shares = [point.nodes for point in points], [point.efficiency for point in points]
+    low = max(0.0, math.floor(20 * min(shares) - 0.5) / 20)  # the axis begins a twentieth below the lowest, or so
     axes.plot(nodes, shares, color=GREY, marker="o", markerfacecolor="white")
     for count, share in zip(nodes, shares, strict=True):
-        below = share > 0.5
+        below = share > (1 + low) / 2
         text = axes.annotate(
             f"{share:.1%}".replace("%", " %"), (count, share), (0, -6 if below else 6), textcoords="offset points"
         )
         text.set(ha="center", va="top" if below else "bottom", fontsize=8)
-    axes.set(ylim=(0, 1.08), yticks=[0, 0.5, 1], ylabel="step efficiency")
+    axes.set(ylim=(low, 1 + 0.08 * (1 - low)), yticks=[low, (1 + low) / 2, 1], ylabel="step efficiency")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}".replace("%", " %")))
 
 
