@@ -244,6 +244,23 @@ def _parts(area: Array, pieces: list[slice]) -> list[tuple[slice, Array]]:
     return [(p, area[end - (p.stop - p.start) : end]) for p, end in zip(pieces, ends, strict=True)]
 
 
+def library_type(dtype: np.dtype[Any]) -> Any:
+    """The MPI library's own type for a numpy type.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    load_mpi()
+    from mpi4py.util import dtlib
+
+    try:
+        return dtlib.from_numpy_dtype(dtype)
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"the MPI library has no type for {dtype}; leave `library` out or use float32") from None
+
+
 class LibraryPlan:
     """The MPI library's own collective, with the same two methods as :class:`Plan`."""
 
@@ -252,8 +269,7 @@ class LibraryPlan:
     ) -> None:
         MPI = load_mpi()
         op_named(op)
-        if buffer.dtype.char not in MPI._typedict:
-            raise InputError(f"the MPI library has no type for {buffer.dtype}; leave `library` out or use float32")
+        library_type(buffer.dtype)
         operation = {"sum": MPI.SUM, "prod": MPI.PROD, "max": MPI.MAX, "min": MPI.MIN}[op]
         calls = {
             "allreduce": lambda: comm.Allreduce(MPI.IN_PLACE, buffer, operation),

@@ -52,7 +52,7 @@ class Algorithm:
     cost : callable or None
         ``cost(n_ranks, n_bytes, alpha, beta, gamma, **params)`` in seconds; its docstring is the formula.
     defaults : callable or None
-        ``defaults(n_ranks, n_bytes, groups)``: values of the parameters that were left open.
+        ``defaults(n_ranks, n_bytes, groups, **given)``: values of the parameters that were left open.
     constraints : tuple of Constraint
     source : str
         Paper or document, with the section.
@@ -67,7 +67,7 @@ class Algorithm:
     program: Program
     chunks: Callable[..., int]
     cost: Callable[..., float] | None = None
-    defaults: Callable[[int, int, Groups], Mapping[str, Any]] | None = None
+    defaults: Callable[..., Mapping[str, Any]] | None = None
     constraints: tuple[Constraint, ...] = ()
     source: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -114,7 +114,8 @@ class Algorithm:
         open_params = [key for key, value in self.params.items() if value is None]
         chosen: dict[str, Any] = {}
         if self.defaults and open_params:
-            chosen = dict(self._asked("defaults", self.defaults, n_ranks, n_bytes, groups))
+            given = {key: value for key, value in self.params.items() if value is not None}
+            chosen = dict(self._asked("defaults", self.defaults, n_ranks, n_bytes, groups, **given))
         for key in open_params:
             if chosen.get(key) is None:
                 raise InputError(f"{self.name!r} needs {key}=…: it has no default")
@@ -145,7 +146,7 @@ class Algorithm:
         except CommsimError:
             raise
         except Exception as error:
-            takes = "(n_ranks, **parameters)" if what == "chunks" else "(n_ranks, n_bytes, groups)"
+            takes = "(n_ranks, **parameters)" if what == "chunks" else "(n_ranks, n_bytes, groups, **given)"
             raise ScheduleError(f"{self.name}: {what}{takes} failed: {type(error).__name__}: {error}") from error
 
     def cost_s(self, n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -172,7 +173,7 @@ def algorithm(
     *,
     chunks: Callable[..., int] | int,
     cost: Callable[..., float] | None = None,
-    defaults: Callable[[int, int, Groups], Mapping[str, Any]] | None = None,
+    defaults: Callable[..., Mapping[str, Any]] | None = None,
     constraints: tuple[Constraint, ...] = (),
     source: str = "",
     names: Mapping[str, str] | None = None,

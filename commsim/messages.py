@@ -43,7 +43,8 @@ class Matcher:
             lies outside the buffer; names rank, step and peer.
         """
         sends, receives = exchange.sends, exchange.receives
-        key = b"".join(ends.tobytes() for ends in (sends.row, sends.peer, receives.row, receives.peer))
+        ends = (sends.row, sends.peer, receives.row, receives.peer)
+        key = b"%d " % len(sends.row) + b"".join(np.asarray(end, dtype=np.int64).tobytes() for end in ends)
         if key not in self._orders:
             if len(self._orders) >= PAIRINGS_KEPT:
                 self._orders.pop(next(iter(self._orders)))

@@ -100,12 +100,18 @@ class Selection:
 
 def chunk(index: Any) -> Selection:
     """One chunk."""
-    return Selection(index)
+    return Selection(_whole(index))
 
 
 def chunks(start: Any, length: Any) -> Selection:
     """A range of chunks that wraps around at the end of the buffer."""
-    return Selection(start, length)
+    return Selection(_whole(start), _whole(length))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, int) or np.asarray(value).dtype.kind in "iu":
+        return value
+    raise ScheduleError(f"chunks are counted in whole numbers, not {value!r}; use // instead of /")
 
 
 @dataclass(frozen=True)

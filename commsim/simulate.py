@@ -153,7 +153,7 @@ def _refuse_impossible(spec: str, system: System, model: str, time_s: float, bou
             f"{spec} on {system.name}: link {carried}, at least {format_time(busy_s)}, but {model} says "
             f"{format_time(time_s)} because it does not model contention; use a system or algorithm that shares no link"
         )
-    slack_s = done.n_steps / float(links.bandwidth_Bps.min()) if model == "loggp" else 0.0  # LogGP counts n-1 bytes
+    slack_s = done.n_exchanges / float(links.bandwidth_Bps.min()) if model == "loggp" else 0.0  # LogGP counts n-1 bytes
     if time_s + slack_s < bound * (1 - TOLERANCE):
         raise ImpossibleResultError(
             f"{spec} on {system.name}: {model} says {format_time(time_s)}, below the bound of {format_time(bound)}"

@@ -20,6 +20,17 @@ NO_LINK = -1
 MAX_DEVICES = 2**24
 
 
+def require_possible(n_devices: int) -> None:
+    """Refuse a number of devices that would fill the memory; for generators, before they build.
+
+    Raises
+    ------
+    InputError
+    """
+    if n_devices > MAX_DEVICES:
+        raise InputError(f"{n_devices} devices are too many; a topology has at most {MAX_DEVICES}")
+
+
 @dataclass(frozen=True, eq=False)
 class Links:
     """Directed links, arrays (n_links,). Vertices below ``n_devices`` are devices, the others switches."""
@@ -72,8 +83,7 @@ class Topology:
     tiers: Mapping[str, Ints] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.n_devices > MAX_DEVICES:
-            raise InputError(f"{self.n_devices} devices are too many; a topology has at most {MAX_DEVICES}")
+        require_possible(self.n_devices)
         if self.n_devices < 1:
             raise InputError(f"a topology needs at least one device, not {self.n_devices}")
         links = self.links

@@ -35,6 +35,8 @@ MAX_CLASSES = 4
 MIN_POINTS = 3  # a size class is fitted on at least so many sizes
 ONE_WAY, BOTH_WAYS, REDUCTION = "one way", "both ways at once", "reduction"
 
+ONE_RANK = "calibration needs at least 2 ranks: mpiexec -n 2 commsim calibrate …"
+
 Points = list[tuple[int, float]]
 
 
@@ -129,7 +131,7 @@ def calibrate(comm: MPI.Comm, *, iterations: int = 20, warmup: int = 5) -> Calib
         On a single rank.
     """
     if comm.size < 2:
-        raise RefusedError("calibration needs at least 2 ranks: mpiexec -n 2 commsim calibrate …")
+        raise RefusedError(ONE_RANK)
     points: dict[str, Points] = {ONE_WAY: [], BOTH_WAYS: [], REDUCTION: []}
     for n_bytes in track(SIZES, "calibrating", len(SIZES), shown=comm.rank == 0):
         for what, seconds in _measure(comm, n_bytes, *repeats(n_bytes, iterations, warmup)).items():
@@ -214,7 +216,8 @@ def fit(points: dict[str, Points], overhead_s: float, facts: dict[str, Any]) -> 
 def size_classes(points: Sequence[tuple[int, float]], least_s: float = 0.0) -> list[tuple[int, float, float]]:
     """Piecewise ``a + b*bytes`` with the least sum of squared relative residuals, and as few pieces as pay.
 
-    No piece moves a further byte in less than half the time a byte that any whole measurement took.
+    Time never falls from one piece to the next. No piece moves a further byte in less than half the time a byte that
+    any whole measurement took.
 
     Parameters
     ----------
@@ -241,11 +244,29 @@ def size_classes(points: Sequence[tuple[int, float]], least_s: float = 0.0) -> l
             for k in range(1, MAX_CLASSES + 1)
             for cuts in itertools.combinations(range(1, n), k - 1)
             if all(pair in pieces for pair in itertools.pairwise((0, *cuts, n)))
+            if all(_rises(pieces, points, *edges) for edges in _triples((0, *cuts, n)))
         ),
         key=lambda cuts: _information(n, len(cuts) + 1, sum(pieces[p][2] for p in itertools.pairwise((0, *cuts, n)))),
     )
     edges = itertools.pairwise((0, *best, n))
     return [(points[i][0] if i else 0, pieces[i, j][0], pieces[i, j][1]) for i, j in edges]
+
+
+def _triples(edges: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    yield from zip(edges, edges[1:], edges[2:], strict=False)
+
+
+def _rises(
+    pieces: dict[tuple[int, int], tuple[float, float, float]],
+    points: Sequence[tuple[int, float]],
+    begin: int,
+    cut: int,
+    end: int,
+) -> bool:
+    """Whether a larger message takes no less time where one class ends and the next begins."""
+    n_bytes = points[cut][0]
+    (a, b, _), (c, d, _) = pieces[begin, cut], pieces[cut, end]
+    return a + b * n_bytes <= c + d * n_bytes
 
 
 def _information(n_points: int, n_classes: int, residual: float) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from collectives.mpi import Array, LibraryPlan, Plan, load_mpi, op_named
+from collectives.mpi import Array, LibraryPlan, Plan, library_type, load_mpi, op_named
 from commsim.algorithm import Algorithm
 from commsim.collective import Collective
 from commsim.errors import InputError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 SMALL_BYTES, SMALL_FACTOR = 64 * 1024, 10
-PERIOD = 17  # elements repeat after so many: results are small whole numbers, exact in every type
+PERIOD = 1021  # elements repeat after so many (a prime): results are small whole numbers, exact in every type
 
 
 class Runnable(Protocol):
@@ -43,8 +43,10 @@ class Runnable(Protocol):
 def host_facts(comm: MPI.Comm) -> dict[str, Any]:
     """What the ranks run on: MPI, hosts, cores, and whether ranks share cores."""
     MPI = load_mpi()
-    cores = len(os.sched_getaffinity(0))
     local = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    cores = len(
+        set().union(*local.allgather(os.sched_getaffinity(0)))
+    )  # of all ranks here: each may be bound to its own
     crowded = comm.allreduce(local.size > cores, MPI.LOR)
     local.Free()
     hosts = sorted(set(comm.allgather(platform.node())))
@@ -96,10 +98,9 @@ def slowest_times(
 
 
 def _pattern(rank: int, op: str, dtype: str) -> Array:
-    """One period of a rank's data: whole numbers that differ by rank and place; for products 1 or 2."""
-    place = np.arange(PERIOD)
-    values = 1 + (place + rank) % 2 if op == "prod" else 1 + (7 * place + 13 * rank) % PERIOD
-    return values.astype(dtype)
+    """One period of a rank's data: small whole numbers, every rank its own; for products few twos among ones."""
+    draw = np.random.default_rng([rank]).integers(0, 8, PERIOD)
+    return np.where(draw == 0, 2, 1).astype(dtype) if op == "prod" else draw.astype(dtype)
 
 
 def _filled(period: Array, count: int) -> Array:
@@ -160,6 +161,8 @@ class Case:
                 raise InputError(
                     f"{format_bytes(n_bytes)} need 3 times as much on each rank; this host has {format_bytes(memory)}"
                 )
+        if None in self.algorithms:
+            library_type(np.dtype(self.dtype))
         if np.dtype(self.dtype).kind not in "iuf":
             raise InputError(f"dtype {self.dtype!r} cannot be reduced; use an integer or a floating type")
         if not 0 <= self.root < self.n_ranks:

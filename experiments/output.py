@@ -147,7 +147,7 @@ def read_results(path: Path) -> list[Result]:
         return [_result(row) for row in rows]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not what `commsim run -o` or `commsim simulate -o` writes ({error})") from None
 
 
@@ -180,4 +180,7 @@ def _result(row: Mapping[str, Any]) -> Result:
     values = {key: value for key, value in row.items() if key in known}
     if values["collective"] not in COLLECTIVES:
         raise unknown_name("collective", str(values["collective"]), COLLECTIVES)
-    return Result(**{**values, "params": values.get("params") or {}, "time_s": float(values["time_s"])})
+    result = Result(**{**values, "params": dict(values.get("params") or {}), "time_s": float(values["time_s"])})
+    if result.n_ranks < 1 or result.n_bytes < 0 or not result.time_s >= 0:
+        raise ValueError(f"{result.n_ranks} ranks, {result.n_bytes} B, {result.time_s} s")
+    return result

@@ -19,7 +19,7 @@ def rank_range(text: str) -> list[int]:
         If it is neither, or empty.
     """
     first, colon, last = text.partition(":")
-    if not first.isdigit() or (colon and not last.isdigit()):
+    if not first.isdecimal() or (colon and not last.isdecimal()):
         raise InputError(f"--ranks {text!r}: write it like 8 or 1:40")
     numbers = list(range(int(first), int(last if colon else first) + 1))
     if not numbers or numbers[0] < 1:
@@ -56,6 +56,8 @@ def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, named: boo
         roots = ", every root" if algorithm.collective.rooted else ""
         but = f"; refuses {', '.join(map(str, refused))}" if refused else ""
         if len(refused) == len(numbers):
+            if named or own:
+                raise RefusedError(f"{algorithm.spec} refuses every number of ranks in {span}")
             yield f"{algorithm.collective.name} {algorithm.spec}: refuses every number of ranks in {span}\n"
             continue
         yield (

@@ -6,79 +6,37 @@ Everything on real ranks is done by the commands that users have (`commsim calib
 from __future__ import annotations
 
 import csv
-import math
 import os
 import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import topologies
 from collectives.mpi import refuse_two_wheels
 from collectives.registry import find
-from commsim import Algorithm, Result, System, simulate
+from commsim import Algorithm, simulate
 from commsim.errors import InputError
-from commsim.units import format_bytes, format_money, format_time
 from experiments import validate
 from experiments.calibrate import drift
 from experiments.choose import LIBRARY
-from experiments.comparison import Comparison, Score
+from experiments.findings import PLAN_COLUMNS, PLANNED, Findings, drift_line, plan_rows
 from experiments.launch import commsim_on_ranks
 from experiments.output import read_results
 from experiments.plan import PlanPoint, scaling
 from experiments.progress import say, track
 from experiments.published import Published, nccl_tests
+from experiments.quickstart_report import write_all
 from experiments.workloads import RESNET50_COMPUTE_S, RESNET50_DDP_BUCKETS
 
-TIMEOUT_S = 120.0  # of one launch of real ranks; each takes a few seconds
+TIMEOUT_S = 300.0  # of the launch of real ranks, which takes about 20 s
 MEASURED = {"allreduce": "recursive_doubling,ring,rabenseifner", "broadcast": "binomial,chain,scatter_allgather"}
 SWEEP = ("-b", "8", "-e", "32MiB", "-f", "4")
-PLANNED = ("ring", "recursive_doubling", "rabenseifner", "node_split", "node_split:inter=ring")
 NODES = (1, 2, 4, 8, 16, 32, 64, 128)
 PUBLISHED = "nccltests_xe9680_h100_2n16"
 OVERLAID = ("ring", "recursive_doubling", "node_split")
-
-
-@dataclass
-class Findings:
-    """What the quickstart found, for the report.
-
-    Attributes
-    ----------
-    n_ranks : int
-    system : System
-        This host, as calibrated.
-    drift : Score
-        The second calibration against the first: what the host itself changed.
-    measured : dict
-        "allreduce", "broadcast" and "buckets" to the measured results, the library's among them.
-    rows : dict
-        The same names to predicted beside measured.
-    plan : list of PlanPoint
-    published : Published
-    curves : dict
-        Algorithm to its predicted (bytes, seconds) on the published machine.
-    commands : list of str
-        What to type for the same.
-    """
-
-    n_ranks: int
-    system: System
-    drift: Score
-    published: Published
-    measured: dict[str, list[Result]] = field(default_factory=dict)
-    rows: dict[str, list[Comparison]] = field(default_factory=dict)
-    plan: list[PlanPoint] = field(default_factory=list)
-    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    commands: list[str] = field(default_factory=list)
-
-    def library_s(self, name: str) -> dict[int, float]:
-        """Bytes to measured seconds of the MPI library's own collective."""
-        return {result.n_bytes: result.time_s for result in self.measured[name] if result.algorithm == LIBRARY}
 
 
 def quickstart(folder: Path, n_ranks: int | None = None) -> None:
@@ -115,8 +73,6 @@ def quickstart(folder: Path, n_ranks: int | None = None) -> None:
     _say_plan(found.plan)
     found.curves = _curves(found.published)
     say("[4/4] figures and report")
-    from experiments.quickstart_report import write_all
-
     report = write_all(found, folder)
     _tables(found, folder)
     _print(f"\nreport: {report}\nfolder: {folder} (CSV, JSON, figures as PNG and SVG, host.toml)")
@@ -159,15 +115,6 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
     return found
 
 
-def drift_line(total: Score) -> str:
-    """What the second calibration says of this host's own steadiness."""
-    typical, often = (f"{100 * math.expm1(value):.0f} %" for value in (total.median, total.p90))
-    return (
-        f"the same messages and reductions, measured again after the runs: off by {typical} (median), {often} (90th "
-        "percentile); no prediction can be better than that"
-    )
-
-
 def _say_comparison(found: Findings) -> None:
     for name, rows in found.rows.items():
         title = "ResNet-50's gradient buckets, as PyTorch DDP sends them" if name == "buckets" else name
@@ -180,38 +127,14 @@ def _planned() -> list[Algorithm]:
 
 
 def _plan() -> list[PlanPoint]:
-    machine = partial(topologies.find)
     points = scaling(
-        lambda nodes: machine(f"dgx_h100:nodes={nodes}"),
+        lambda nodes: topologies.find(f"dgx_h100:nodes={nodes}"),
         NODES,
         RESNET50_DDP_BUCKETS,
         _planned(),
         compute_s=RESNET50_COMPUTE_S,
     )
     return list(track(points, "simulating DGX H100", len(NODES)))
-
-
-PLAN_COLUMNS = (
-    *("nodes", "GPUs", "exchange", "of bound", "step efficiency", "price"),
-    *("algorithm for the largest bucket", "its bottleneck"),
-)
-
-
-def plan_rows(plan: Sequence[PlanPoint]) -> list[tuple[str, ...]]:
-    """The plan as text, one row for each size of machine."""
-    return [
-        (
-            str(point.nodes),
-            str(point.n_ranks),
-            format_time(point.exchange_s),
-            f"{100 * point.bound_s / point.exchange_s:.0f} %",
-            f"{100 * point.efficiency:.2f} %",
-            format_money(point.price_usd or 0.0),
-            point.algorithms[RESNET50_DDP_BUCKETS.index(max(RESNET50_DDP_BUCKETS))],
-            point.bottleneck,
-        )
-        for point in plan
-    ]
 
 
 def _say_plan(plan: Sequence[PlanPoint]) -> None:
@@ -253,18 +176,3 @@ def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(listed[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(listed)
-
-
-def comparison_rows(rows: Sequence[Comparison]) -> list[tuple[str, ...]]:
-    """Predicted beside measured as text."""
-    return [
-        (
-            row.algorithm,
-            format_bytes(row.n_bytes),
-            format_time(row.predicted_s),
-            format_time(row.measured_s),
-            f"{100 * row.error:+.1f} %",
-            row.bottleneck,
-        )
-        for row in rows
-    ]

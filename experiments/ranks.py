@@ -13,7 +13,7 @@ from commsim import Algorithm, CommsimError, Result
 from commsim.collective import collective_named
 from commsim.errors import InputError
 from commsim.units import format_bandwidth, format_time
-from experiments.calibrate import Calibration, save
+from experiments.calibrate import ONE_RANK, Calibration, save
 from experiments.calibrate import calibrate as calibrate_all
 from experiments.choose import LIBRARY, chosen, proven
 from experiments.measure import Case, host_facts, run_case
@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
+class AgreedError(InputError):
+    """An error that every rank raises, so that all end by themselves."""
+
+
 def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
     """Result of `prepare`, or the same error on every rank if it failed on any; `prepare` must not communicate.
 
     Raises
     ------
-    InputError
+    AgreedError
         With the lowest failing rank's message.
     """
     try:
@@ -41,7 +45,7 @@ def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
         failure = str(error)
     failures = [message for message in comm.allgather(failure) if message is not None]
     if failures:
-        raise InputError(failures[0])
+        raise AgreedError(failures[0])
     return value
 
 
@@ -51,8 +55,8 @@ def all_or_none(comm: MPI.Comm) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if isinstance(error, InputError):
-            raise  # agreed on: every rank raises it
+        if isinstance(error, AgreedError):
+            raise
         reason = str(error) if isinstance(error, CommsimError) else f"{type(error).__name__}: {error}"
         say(f"commsim: rank {comm.rank} of {comm.size} failed, ending the job: {reason}")
         sys.stderr.flush()
@@ -142,6 +146,8 @@ def calibrate_on_ranks(path: Path, iterations: int) -> str:
                 raise InputError(f"-o {path}: must be a .toml file in a folder that exists")
             if iterations < 1:
                 raise InputError(f"-n {iterations} must be at least 1")
+            if comm.size < 2:
+                raise InputError(ONE_RANK)
 
         agreed(comm, prepare)
         calibration = calibrate_all(comm, iterations=iterations)

@@ -39,9 +39,16 @@ def compare(
             f"{algorithm_of(row)} at {format_bytes(row.n_bytes)} was measured with {row.n_wrong} wrong elements: not a "
             f"measurement of this collective"
         )
-    ours = [result for result in measured if result.algorithm != LIBRARY]
+    simulated = [result for result in measured if not result.is_measured or result.time_s <= 0]
+    if simulated:
+        raise InputError(
+            f"{algorithm_of(simulated[0])} at {format_bytes(simulated[0].n_bytes)} was not measured on real ranks"
+        )
+    ours = [result for result in measured if result.algorithm != LIBRARY and result.n_ranks > 1]
     if not ours:
-        raise InputError("no row to validate: the library's own algorithm is not known, measure one with -a NAME")
+        raise InputError(
+            "no row to validate: on 2 ranks or more, of an algorithm of ours (the library's own is not known)"
+        )
     return [_comparison(result, system, model, group) for result in ours]
 
 

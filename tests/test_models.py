@@ -182,7 +182,7 @@ def reference(steps, n_ranks, topology, endpoint: Endpoint, model: str):
             else:
                 start = max(clock[src], gate[src])
                 released = start + o + out_s
-                if endpoint.gap_s > 0:
+                if endpoint.gap_s > 0 and src != dst:
                     next_gate[src] = max(next_gate[src], released + max(endpoint.gap_s - o, 0))
                 arrived = start + o + max(out_s, in_s) + wire.latency_s
                 delivered = max(arrived, clock[dst]) + o

@@ -66,13 +66,18 @@ def test_on_ranks(n_ranks, nothing_left):
 
 DYING = """
 import os, signal
-from commsim import algorithm, chunk, exchange
+from commsim import algorithm, chunk, fan_in, fan_out
+from commsim.errors import RefusedError
+
+calls = []
 
 @algorithm("allreduce", chunks=1)
 def dying(rank, n_ranks):
-    if rank == 1:
+    calls.append(isinstance(rank, int) and rank == 1)
+    if sum(calls) == 2:  # it was proven, and now it runs
         {what}
-    yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=chunk(0), receive=chunk(0), reduce=True)]
+    yield [fan_in(rank, n_ranks, 0, send=chunk(0), receive=chunk(0), reduce=True)]
+    yield [fan_out(rank, n_ranks, 0, send=chunk(0), receive=chunk(0))]
 """
 
 
@@ -94,10 +99,30 @@ def test_a_rank_that_is_killed_ends_the_job(tmp_path, nothing_left):
     assert "within" not in message
 
 
-def test_a_rank_that_raises_ends_the_job_and_says_so(tmp_path, nothing_left):
-    message = run_file(tmp_path, "raise ValueError('no luck')")
-    assert "rank 1 of 3 failed, ending the job: dying, step 0: ValueError: no luck" in message
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [("raise ValueError('no luck')", "dying, step 0: ValueError: no luck"), ("raise RefusedError('not I')", "not I")],
+)
+def test_a_rank_that_raises_ends_the_job_and_says_so(tmp_path, nothing_left, what, reason):
+    message = run_file(tmp_path, what)
+    assert f"rank 1 of 3 failed, ending the job: {reason}" in message
     assert "Traceback" not in message
+
+
+WRONG = """
+from commsim import algorithm, chunk, exchange
+
+@algorithm("allreduce", chunks=1)
+def stuck(rank, n_ranks):
+    yield [exchange((rank + 1) % n_ranks, (rank + 1) % n_ranks, send=chunk(0), receive=chunk(0), reduce=True)]
+"""
+
+
+def test_an_algorithm_that_would_hang_is_refused_before_it_runs(tmp_path, nothing_left):
+    path = tmp_path / "mine.py"
+    path.write_text(WRONG)
+    with pytest.raises(ExecutionError, match=r"exit 2: stuck, step 0: rank 0 sends to 1, but 1 receives from \\[2\\]"):
+        commsim_on_ranks(3, ["run", "allreduce", "-a", "library", "--file", str(path), "--sizes", "1KiB"], LIMIT_S)
 
 
 def test_a_rank_that_hangs_is_stopped_by_the_limit(tmp_path, nothing_left):

@@ -188,7 +188,7 @@ BAD_STEPS = {
         r"one selection for all pairs",
     ),
     "no list": (lambda r, n: exchange(r, r), r"mine, step 0: a step is a list of exchanges"),
-    "no exchange": (lambda r, n: [3], r"a step is a list of exchanges, not \[3\]"),
+    "no exchange": (lambda r, n: [3], r"a step is a list of exchanges, not list"),
 }
 
 

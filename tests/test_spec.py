@@ -158,8 +158,9 @@ def test_a_parameter_without_any_default_must_be_given():
 
 def test_open_parameters_are_chosen_for_the_case():
     node_split = registry.find("allreduce", "node_split")
-    assert node_split.resolved(12).params == {"ranks_per_node": 3, "inter": "ring"}
-    assert node_split.resolved(32, groups=8).spec == "node_split:ranks_per_node=8,inter=ring"
+    assert node_split.resolved(12).params == {"ranks_per_node": 3, "inter": "rabenseifner"}
+    assert node_split.resolved(32, groups=8).spec == "node_split:ranks_per_node=8,inter=rabenseifner"
+    assert node_split.with_params(ranks_per_node=4).resolved(12).params["inter"] == "ring"
     assert registry.find("broadcast", "chain").resolved(4, 2**20).params == {"segments": 8}
     assert registry.find("broadcast", "chain:segments=3").resolved(4, 2**20).params == {"segments": 3}
     with pytest.raises(RefusedError, match="ranks_per_node=8"):

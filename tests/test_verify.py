@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collectives import registry
-from commsim import chunk, execute_in_process, verify
+from commsim import algorithm, chunk, exchange, execute_in_process, verify, where
 from commsim.algorithm import Algorithm
 from commsim.errors import CommsimError, InputError, RefusedError, ScheduleError, VerificationError
 from commsim.program import Exchange, Selection
@@ -164,16 +164,16 @@ def final_state(algorithm, n_ranks, root):
     for step in schedule:
         before = [chunks.copy() for chunks in state]
         writes = defaultdict(list)
-        for exchange in step:
-            sends = ends(exchange.sends, n_ranks, schedule.n_chunks, lambda row, peer: (row, peer))
-            receives = ends(exchange.receives, n_ranks, schedule.n_chunks, lambda row, peer: (peer, row))
+        for part in step:
+            sends = ends(part.sends, n_ranks, schedule.n_chunks, lambda row, peer: (row, peer))
+            receives = ends(part.receives, n_ranks, schedule.n_chunks, lambda row, peer: (peer, row))
             if sends.keys() != receives.keys():
                 raise MisfitError
             for (src, dst), sent in sends.items():
                 if len(sent) != len(receives[src, dst]):
                     raise MisfitError
                 for source, target in zip(sent, receives[src, dst], strict=True):
-                    writes[dst, target].append((exchange.reduce, before[src][source]))
+                    writes[dst, target].append((part.reduce, before[src][source]))
         for (dst, target), values in writes.items():
             if len(values) > 1 and not all(reduce for reduce, _ in values):
                 raise MisfitError
@@ -297,3 +297,24 @@ def test_nothing_but_commsim_errors_comes_from_a_wrong_schedule():
     wild = mutant(registry.find("allreduce", "ring"), lambda k, step: [[*step, chunk(0)]])
     with pytest.raises(CommsimError):
         verify(wild, 3)
+
+
+def test_pairs_that_were_seen_do_not_hide_a_message_without_a_receiver():
+    """Two steps whose ends are the same numbers in the same order, but not the same ends."""
+
+    @algorithm("allreduce", chunks=1)
+    def stray(rank, n_ranks):
+        yield [exchange(where(rank == 0, 1, -1), where(rank == 1, 0, -1), send=chunk(0), receive=chunk(0), reduce=True)]
+        yield [exchange(1 - rank, rank * 0 - 1, send=chunk(0))]
+
+    with pytest.raises(ScheduleError, match="step 1: rank 0 sends to 1, but 1 receives from nobody"):
+        verify(stray, 2)
+
+
+def test_chunks_are_whole_numbers():
+    @algorithm("allreduce", chunks=2)
+    def halves(rank, n_ranks):
+        yield [exchange(1 - rank, 1 - rank, send=chunk(n_ranks / 2), receive=chunk(0), reduce=True)]
+
+    with pytest.raises(ScheduleError, match=r"whole numbers, not 1\.0; use // instead of /"):
+        verify(halves, 2)

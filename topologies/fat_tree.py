@@ -12,7 +12,7 @@ from commsim.errors import InputError
 from commsim.program import Ints
 from commsim.spec import join_spec
 from commsim.system import Endpoint, System
-from commsim.topology import NO_LINK, Links, Topology
+from commsim.topology import NO_LINK, Links, Topology, require_possible
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class FatTree:
             raise InputError(f"down, up and parallel need one number a level each, not {counts}")
         if min(self.down + self.up + self.parallel) < 1:
             raise InputError(f"down={self.down}, up={self.up}, parallel={self.parallel}: all must be at least 1")
+        require_possible(self.n_hosts)
 
     @property
     def n_levels(self) -> int:
@@ -94,13 +95,14 @@ class FatTree:
         copy_above = np.zeros_like(dst)
         for level in range(n):
             width = self.up[level] * self.parallel[level]
-            port = digits % width
-            digits = digits // width
+            turn = digits % width  # over all parents first, then over their cables
+            which = turn % self.up[level]
+            port = which * self.parallel[level] + turn // self.up[level]
+            digits = digits // self.up[level]
             climbing = src // prod(self.down[:level]) != dst // prod(self.down[:level])
             below = dst // prod(self.down[:level]) * self.copies(level) + copy_above
             hops[:, level] = np.where(climbing, base + vertex * width + port, NO_LINK)
             hops[:, 2 * n - 1 - level] = np.where(climbing, base + self._cables(level) + below * width + port, NO_LINK)
-            which = port // self.parallel[level]
             vertex = self._parent(level, vertex, which)
             copy_above = copy_above + which * self.copies(level)
             base += 2 * self._cables(level)

@@ -8,7 +8,7 @@ from commsim.errors import InputError
 from commsim.program import Ints
 from commsim.spec import join_spec
 from commsim.system import Endpoint, System
-from commsim.topology import NO_LINK, Links, Topology
+from commsim.topology import NO_LINK, Links, Topology, require_possible
 from commsim.units import format_bandwidth, format_time_short
 
 
@@ -32,6 +32,7 @@ def star(
     """
     if hosts < 1:
         raise InputError(f"hosts={hosts} must be at least 1")
+    require_possible(hosts)
     devices = np.arange(hosts)
     links = Links.both_directions(devices, np.full(hosts, hosts), latency_s, bandwidth_Bps)
 

@@ -31,10 +31,10 @@ def cost(
     return inside + across.cost_s(n_ranks // node, n_bytes // node, alpha, beta, gamma)
 
 
-def defaults(n_ranks: int, n_bytes: int, groups: Groups) -> dict[str, Any]:
+def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
     """Nodes as the machine has them, else about as many as ranks in each; across, the fewest steps without folding."""
     square = max(d for d in range(1, n_ranks + 1) if n_ranks % d == 0 and d * d <= n_ranks)
-    ranks_per_node = min(groups, n_ranks) if groups else square
+    ranks_per_node = given.get("ranks_per_node") or (min(groups, n_ranks) if groups else square)
     n_nodes = max(n_ranks // ranks_per_node, 1)
     inter = "rabenseifner" if n_nodes == largest_power_of_two(n_nodes) else "ring"
     return {"ranks_per_node": ranks_per_node, "inter": inter}

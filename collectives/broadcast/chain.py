@@ -17,7 +17,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     return (n_ranks + segments - 2) * (alpha + n_bytes / segments * beta) if n_ranks > 1 else 0.0
 
 
-def defaults(n_ranks: int, n_bytes: int, groups: Groups) -> dict[str, Any]:
+def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
     """Segments of 128 KiB, at most 1024 of them."""
     return {"segments": min(max(-(-n_bytes // SEGMENT_BYTES), 1), 1024)}
 

@@ -100,8 +100,9 @@ class LogGP(Model):
         start = np.maximum(clock[batch.src], gate[batch.src])
         sent = start + batch.overhead_s + batch.out_wait_s
         last_byte = start + batch.overhead_s + np.maximum(batch.out_wait_s, batch.in_wait_s)
-        if gap_s:
-            np.maximum.at(gate, batch.src, sent + np.maximum(gap_s - batch.overhead_s, 0.0))
+        if gap_s:  # a local move does not use the port
+            free = sent + np.maximum(gap_s - batch.overhead_s, 0.0)
+            np.maximum.at(gate, batch.src, np.where(batch.src == batch.dst, 0.0, free))
         delivered = np.maximum(last_byte + batch.latency_s, clock[batch.dst]) + batch.overhead_s
         return start, sent, delivered
 
@@ -117,6 +118,7 @@ class Run:
     link_busy_s: Floats
     n_messages: int
     n_steps: int
+    n_exchanges: int
     timeline: Timeline | None
 
 
@@ -141,10 +143,11 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
     clock, gate, reduction = (np.zeros(schedule.n_ranks) for _ in range(3))
     traffic, matcher = _Traffic(system.topology), Matcher(schedule)
     rows: list[tuple[Any, ...]] = []
-    n_messages = n_steps = n_rows = 0
+    n_messages = n_steps = n_exchanges = n_rows = 0
     latency_s = 0.0
     for index, step in enumerate(schedule):
         n_steps += 1
+        n_exchanges += len(step)
         parts = [matcher.messages(exchange, index) for exchange in step]
         if not parts:
             continue
@@ -164,7 +167,7 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
         clock = _advance(clock, batch, released, delivered, reduces, reduction, system.endpoint, pattern)
     link_bytes, link_busy = traffic.totals()
     timeline = None if timeline_ranks is None else _timeline(rows)
-    return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, timeline)
+    return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, n_exchanges, timeline)
 
 
 def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool, bytes]:

