@@ -42,6 +42,22 @@ def folded(rank: Rank, n_ranks: int, program: Program, *, n_chunks: int) -> Iter
         yield [exchange(down, up, send=everything, receive=everything)]
 
 
+def fold_cost_s(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
+    """What :func:`folded` adds: nothing for a power of two."""
+    folds = largest_power_of_two(n_ranks) < n_ranks
+    return 2 * alpha + 2 * n_bytes * beta + n_bytes * gamma if folds else 0.0
+
+
+def binomial_edges(virtual: Rank, rank: Rank, n_ranks: int, half: int) -> tuple[Rank, Rank]:
+    """In the round of a binomial tree that spans `half`: whom a rank sends to, and whom it receives from.
+
+    ``virtual`` is the rank counted from the root.
+    """
+    gives = (virtual % (2 * half) == 0) & (virtual + half < n_ranks)
+    takes = virtual % (2 * half) == half
+    return where(gives, (rank + half) % n_ranks, PROC_NULL), where(takes, (rank - half) % n_ranks, PROC_NULL)
+
+
 def ring_reduce_scatter(rank: Rank, n_ranks: int) -> Iterator[Step]:
     """One chunk a rank: after ``n_ranks - 1`` steps rank r holds the reduction of chunk ``(r + 1) mod n_ranks``."""
     yield from _ring(rank, n_ranks, first_chunk=rank, reduce=True)

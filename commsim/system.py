@@ -44,11 +44,6 @@ class BySize:
         index = np.searchsorted(self.min_bytes, n_bytes, side="right") - 1
         return np.asarray(self.overhead_s)[index], np.asarray(self.rate)[index]
 
-    @property
-    def is_free(self) -> bool:
-        """No overhead, full rate."""
-        return self == BySize() or self == NO_REDUCTION_COST
-
 
 NO_REDUCTION_COST = BySize(rate=(float("inf"),))
 

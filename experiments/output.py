@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from commsim.simulate import item_bytes
 from commsim.spec import join_spec
 from commsim.units import gigabytes_per_second, microseconds
 
-VERSION = "0.1.0"
+VERSION = importlib.metadata.version("commsim")
 
 
 def provenance(**facts: Any) -> dict[str, Any]:

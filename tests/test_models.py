@@ -482,7 +482,6 @@ def test_a_size_class_begins_at_its_first_byte():
     by_size = BySize((0, 100), (1.0, 2.0), (0.5, 1.0))
     assert [tuple(map(float, by_size.at(n))) for n in (0, 99, 100)] == [(1.0, 0.5), (1.0, 0.5), (2.0, 1.0)]
     assert by_size.at(np.array([99, 100]))[0].tolist() == [1.0, 2.0]
-    assert (BySize().is_free, by_size.is_free) == (True, False)
 
 
 def test_more_ranks_than_devices_are_refused():

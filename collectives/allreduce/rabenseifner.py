@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.helpers import folded, halvings, largest_power_of_two
+from collectives.helpers import fold_cost_s, folded, halvings, largest_power_of_two
 from commsim.algorithm import COMMUTATIVE, algorithm
 from commsim.program import Rank, Step, chunks, exchange
 
@@ -12,7 +12,7 @@ from commsim.program import Rank, Step, chunks, exchange
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
     """2⌊log2 p⌋α + (q-1)/q·n(2β + γ), q = 2^⌊log2 p⌋; plus 2α + 2nβ + nγ unless p is a power of two"""
     q, n = largest_power_of_two(n_ranks), n_bytes
-    fold = 2 * alpha + 2 * n * beta + n * gamma if q < n_ranks else 0.0
+    fold = fold_cost_s(n_ranks, n, alpha, beta, gamma)
     return 2 * (q.bit_length() - 1) * alpha + (q - 1) / q * n * (2 * beta + gamma) + fold
 
 

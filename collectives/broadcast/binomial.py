@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.helpers import halvings, rounds
+from collectives.helpers import binomial_edges, halvings, rounds
 from commsim.algorithm import algorithm
-from commsim.program import PROC_NULL, Rank, Step, chunk, exchange, where
+from commsim.program import Rank, Step, chunk, exchange
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -25,7 +25,5 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 def binomial(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
     virtual = (rank - root) % n_ranks
     for half in halvings(n_ranks):
-        gives = (virtual % (2 * half) == 0) & (virtual + half < n_ranks)
-        takes = virtual % (2 * half) == half
-        dst, src = where(gives, (rank + half) % n_ranks, PROC_NULL), where(takes, (rank - half) % n_ranks, PROC_NULL)
+        dst, src = binomial_edges(virtual, rank, n_ranks, half)
         yield [exchange(dst, src, send=chunk(0), receive=chunk(0))]

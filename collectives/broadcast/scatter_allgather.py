@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from collectives.helpers import halvings, ring_allgather, rounds
+from collectives.helpers import binomial_edges, halvings, ring_allgather, rounds
 from commsim.algorithm import algorithm
-from commsim.program import PROC_NULL, Rank, Step, chunks, exchange, where, within
+from commsim.program import Rank, Step, chunks, exchange, within
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -32,9 +32,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 def scatter_allgather(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
     virtual = (rank - root) % n_ranks  # chunk v is for virtual rank v
     for half in halvings(n_ranks):
-        gives = (virtual % (2 * half) == 0) & (virtual + half < n_ranks)
-        takes = virtual % (2 * half) == half
-        dst, src = where(gives, (rank + half) % n_ranks, PROC_NULL), where(takes, (rank - half) % n_ranks, PROC_NULL)
+        dst, src = binomial_edges(virtual, rank, n_ranks, half)
         sent, kept = np.minimum(half, n_ranks - virtual - half), np.minimum(half, n_ranks - virtual)
         yield [exchange(dst, src, send=chunks(virtual + half, sent), receive=chunks(virtual, kept))]
     turned = [(root + v) % n_ranks for v in range(n_ranks)]

@@ -329,7 +329,7 @@ def _efficiency(axes: Axes, points: Sequence[PlanPoint]) -> None:
         )
         text.set(ha="center", va="top" if below else "bottom", fontsize=8)
     axes.set(ylim=(low, 1 + 0.08 * (1 - low)), yticks=[low, (1 + low) / 2, 1], ylabel="step efficiency")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}".replace("%", " %")))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
 
 
 def _node_axis(axes: Axes, points: Sequence[PlanPoint]) -> None:
