@@ -121,7 +121,7 @@ def stuck(rank, n_ranks):
 def test_an_algorithm_that_would_hang_is_refused_before_it_runs(tmp_path, nothing_left):
     path = tmp_path / "mine.py"
     path.write_text(WRONG)
-    with pytest.raises(ExecutionError, match=r"exit 2: stuck, step 0: rank 0 sends to 1, but 1 receives from \\[2\\]"):
+    with pytest.raises(ExecutionError, match=r"exit 2: stuck, step 0: rank 0 sends to 1, but 1 receives from \[2\]"):
         commsim_on_ranks(3, ["run", "allreduce", "-a", "library", "--file", str(path), "--sizes", "1KiB"], LIMIT_S)
 
 
