@@ -88,6 +88,8 @@ def measure_on_ranks(
     with all_or_none(comm):
         groups, facts = ranks_per_node(comm), host_facts(comm)
 
+        left_out: list[str] = []
+
         def prepare() -> Case:
             formatter(*output)
             if iterations < 1 or warmup < 0:
@@ -103,7 +105,8 @@ def measure_on_ranks(
             kind = collective_named(collective)
             specs = text.split(",")
             ours = ",".join(spec for spec in specs if spec != LIBRARY)
-            own = chosen(collective, ours, file, accepts)[0] if ours or file else []
+            own, reasons = chosen(collective, ours, file, accepts) if ours or file else ([], [])
+            left_out.extend(reasons)
             algorithms = (*own, *([None] if LIBRARY in specs or text == "all" else []))
             return Case(kind, algorithms, tuple(listed), op, dtype, root, comm.size, groups)
 
@@ -116,6 +119,7 @@ def measure_on_ranks(
         "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
         "time": "of the slowest rank, median over iterations",
     }
+    shown.update({f"left out {index}": reason for index, reason in enumerate(left_out, 1)})
     if facts["oversubscribed"]:
         say("commsim: more ranks than cores: times are not speeds")
     wrong = sum(result.n_wrong or 0 for result in results)

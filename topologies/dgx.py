@@ -14,7 +14,7 @@ from topologies.fat_tree import FatTree
 
 GPUS = 8  # a node, each with its own NIC: the rail
 
-# Sources: "params" is data/params/system_parameters.csv of the project's collection; each row there names its own.
+# Each figure with its source; what has none stands in ASSUMED.
 NVLINK_BPS = 18 * 20.6e9  # 18 NVLink4 of 20.6 GB/s per direction as NCCL counts them (NCCL 2.30 topo.h, sm90)
 NIC_BPS = parse_bandwidth("393.7Gb/s")  # CX-7 NDR, ib_send_bw with CUDA: 393.7-396 Gb/s (nccl-tests issues 319, 309)
 NVLINK_LATENCY_S = 1.2e-6  # half of osu_latency D-D 1 B over NVSwitch: 2.39-2.75 us on A100 (OCI tutorials)
