@@ -8,6 +8,7 @@ from pathlib import Path
 
 from collectives.registry import all_algorithms, find
 from commsim import Algorithm, CommsimError, same_program, verify
+from commsim.algorithm import Groups
 from commsim.errors import InputError, RefusedError, unknown_name
 from commsim.spec import split_list, split_spec
 
@@ -85,6 +86,31 @@ def _accepted(
     if not taken:
         raise RefusedError("no algorithm takes this case: " + "; ".join(reasons))
     return taken, reasons
+
+
+def acceptor(
+    n_ranks: int, sizes: Sequence[int], groups: Groups, *, prove: bool, root: int = 0, rank: int | None = None
+) -> Callable[[Algorithm], None]:
+    """Make the check that :func:`chosen` asks for: an algorithm takes every size, and is right if it is to be proven.
+
+    Parameters
+    ----------
+    n_ranks : int
+    sizes : sequence of int
+    groups : int or None
+        Ranks in each node.
+    prove : bool
+        Once for each set of parameters that the sizes lead to.
+    root, rank
+        As :func:`proven` has them.
+    """
+
+    def accepts(algorithm: Algorithm) -> None:
+        cases = {case.spec: case for case in (algorithm.resolved(n_ranks, n_bytes, groups) for n_bytes in sizes)}
+        for case in cases.values() if prove else ():
+            proven(case, n_ranks, root, rank)
+
+    return accepts
 
 
 def proven(algorithm: Algorithm, n_ranks: int, root: int, rank: int | None = None) -> None:

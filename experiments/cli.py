@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from commsim import Algorithm, Result, System
+    from commsim import Result, System
 
 app = typer.Typer(
     name="commsim",
@@ -115,7 +115,7 @@ def simulate(
     import topologies
     from commsim.collective import collective_named
     from commsim.models import MODELS
-    from experiments.choose import chosen, proven
+    from experiments.choose import acceptor, chosen
     from experiments.output import formatter
     from experiments.progress import track, watched
     from experiments.sizes import size_list
@@ -126,13 +126,8 @@ def simulate(
     n_ranks = machine.n_devices if ranks is None else ranks
     listed = size_list(sizes, begin, end, factor)
 
-    def resolve(one: Algorithm) -> None:
-        for n_bytes in listed:
-            resolved = one.resolved(n_ranks, n_bytes, machine.ranks_per_node(n_ranks))
-            if file is not None:
-                proven(resolved, n_ranks, root)
-
-    algorithms, left_out = chosen(collective, algorithm, file, resolve)
+    accepts = acceptor(n_ranks, listed, machine.ranks_per_node(n_ranks), prove=file is not None, root=root)
+    algorithms, left_out = chosen(collective, algorithm, file, accepts)
     results, refused = [], list(left_out)
     cases = [(n_bytes, one) for n_bytes in listed for one in algorithms]
     if len(cases) == 1:  # the progress of one is its steps, that of many their number

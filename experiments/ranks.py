@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collectives.mpi import load_mpi, ranks_per_node
-from commsim import Algorithm, CommsimError, Result
+from commsim import CommsimError, Result
 from commsim.collective import collective_named
 from commsim.errors import InputError
 from commsim.units import format_bandwidth, format_time
 from experiments.calibrate import ONE_RANK, Calibration, save
 from experiments.calibrate import calibrate as calibrate_all
-from experiments.choose import LIBRARY, chosen, proven
+from experiments.choose import LIBRARY, acceptor, chosen
 from experiments.measure import Case, host_facts, run_case
 from experiments.output import formatter
 from experiments.progress import say
@@ -96,12 +96,7 @@ def measure_on_ranks(
                 raise InputError(f"-n {iterations} must be at least 1 and -w {warmup} at least 0")
             listed = size_list(*sizes)
 
-            def accepts(one: Algorithm) -> None:
-                for n_bytes in listed:
-                    resolved = one.resolved(comm.size, n_bytes, groups)
-                    if file is not None:
-                        proven(resolved, comm.size, root, comm.rank)
-
+            accepts = acceptor(comm.size, listed, groups, prove=file is not None, root=root, rank=comm.rank)
             kind = collective_named(collective)
             specs = text.split(",")
             ours = ",".join(spec for spec in specs if spec != LIBRARY)
