@@ -1,21 +1,27 @@
 """Communication-layer simulator: the types, the verification, the network models. Knows no product and no algorithm."""
 
-from commsim.algorithm import COMMUTATIVE, Algorithm, Constraint, algorithm
+from commsim.algorithm import COMMUTATIVE, ROUNDS_APART, Algorithm, Constraint, Groups, algorithm
 from commsim.errors import CommsimError
+from commsim.groups import within
 from commsim.program import (
     PROC_NULL,
-    Selection,
-    Window,
-    chunk,
-    chunks,
+    Exchange,
+    Lanes,
+    Program,
+    Rank,
+    Step,
+    direct,
     exchange,
+    fabric_multicast,
+    fabric_reduce,
     fan_in,
     fan_out,
+    lanes,
     where,
-    within,
 )
 from commsim.result import Result, Timeline
 from commsim.schedule import Schedule
+from commsim.selection import DATA, OUTPUT, SCRATCH, Selection, Window, chunk, chunks, listed
 from commsim.simulate import simulate
 from commsim.system import Endpoint, System
 from commsim.topology import Links, Topology
@@ -23,15 +29,25 @@ from commsim.verify import Verification, execute_in_process, same_program, verif
 
 __all__ = [
     "COMMUTATIVE",
+    "DATA",
+    "OUTPUT",
     "PROC_NULL",
+    "ROUNDS_APART",
+    "SCRATCH",
     "Algorithm",
     "CommsimError",
     "Constraint",
     "Endpoint",
+    "Exchange",
+    "Groups",
+    "Lanes",
     "Links",
+    "Program",
+    "Rank",
     "Result",
     "Schedule",
     "Selection",
+    "Step",
     "System",
     "Timeline",
     "Topology",
@@ -40,10 +56,15 @@ __all__ = [
     "algorithm",
     "chunk",
     "chunks",
+    "direct",
     "exchange",
     "execute_in_process",
+    "fabric_multicast",
+    "fabric_reduce",
     "fan_in",
     "fan_out",
+    "lanes",
+    "listed",
     "same_program",
     "simulate",
     "verify",

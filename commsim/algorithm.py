@@ -12,7 +12,9 @@ import numpy as np
 from commsim.collective import Collective, collective_named
 from commsim.errors import CommsimError, InputError, RefusedError, ScheduleError, unknown_name
 from commsim.program import Program
+from commsim.selection import Space
 from commsim.spec import convert, join_spec
+from commsim.tracing import traced
 
 Groups = int | None
 """Ranks in each node, where all nodes have as many (None: not known)."""
@@ -35,6 +37,9 @@ class Constraint:
 
 
 COMMUTATIVE = Constraint("commutative")
+"""It combines values in another order than that of ranks."""
+ROUNDS_APART = Constraint("ranks may round apart")
+"""Ranks combine the same values in different orders: floats may differ in their last bits from rank to rank."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,10 @@ class Algorithm:
     program : callable
         ``program(rank, n_ranks, *, root, **params)``: a generator of steps.
     chunks : callable
-        ``chunks(n_ranks, **params)``: into how many chunks the vector is cut.
+        ``chunks(n_ranks, **params)``: into how many chunks each block of the vector is cut (allreduce, broadcast and
+        reduce: the vector is one block; the others: a block for each rank).
+    scratch : callable
+        ``scratch(n_ranks, **params)``: how many copies of the vector it needs beside it.
     cost : callable or None
         ``cost(n_ranks, n_bytes, alpha, beta, gamma, **params)`` in seconds; its docstring is the formula.
     defaults : callable or None
@@ -66,6 +74,7 @@ class Algorithm:
     collective: Collective
     program: Program
     chunks: Callable[..., int]
+    scratch: Callable[..., int] = lambda n_ranks, **params: 0
     cost: Callable[..., float] | None = None
     defaults: Callable[..., Mapping[str, Any]] | None = None
     constraints: tuple[Constraint, ...] = ()
@@ -126,18 +135,21 @@ class Algorithm:
                 raise RefusedError(f"{self.name} refuses {n_ranks} ranks ({constraint.name}): {reason}")
         return done
 
-    def n_chunks(self, n_ranks: int) -> int:
-        """Into how many chunks the vector is cut (of a resolved algorithm).
+    def space(self, n_ranks: int) -> Space:
+        """All chunks of one rank (of a resolved algorithm).
 
         Raises
         ------
         ScheduleError
-            If it is no whole number of at least one.
+            If blocks are not cut in a whole number of at least one chunk, or scratch is no whole number.
         """
-        count = self._asked("chunks", self.chunks, n_ranks, **self.params)
-        if not isinstance(count, (int, np.integer)) or count < 1:
-            raise ScheduleError(f"{self.name} cuts the vector in {count} chunks; it needs a whole number, at least one")
-        return int(count)
+        each = self._asked("chunks", self.chunks, n_ranks, **self.params)
+        if not isinstance(each, (int, np.integer)) or each < 1:
+            raise ScheduleError(f"{self.name} cuts the vector in {each} chunks; it needs a whole number, at least one")
+        copies = self._asked("scratch", self.scratch, n_ranks, **self.params)
+        if not isinstance(copies, (int, np.integer)) or copies < 0:
+            raise ScheduleError(f"{self.name} wants {copies} copies as scratch; it needs a whole number")
+        return Space(self.collective.n_blocks(n_ranks) * int(each), self.collective.has_output, int(copies))
 
     def _asked(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function of the algorithm's author."""
@@ -146,7 +158,7 @@ class Algorithm:
         except CommsimError:
             raise
         except Exception as error:
-            takes = "(n_ranks, **parameters)" if what == "chunks" else "(n_ranks, n_bytes, groups, **given)"
+            takes = "(n_ranks, **parameters)" if what != "defaults" else "(n_ranks, n_bytes, groups, **given)"
             raise ScheduleError(f"{self.name}: {what}{takes} failed: {type(error).__name__}: {error}") from error
 
     def cost_s(self, n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -171,7 +183,9 @@ def parameters_of(program: Program) -> dict[str, inspect.Parameter]:
 def algorithm(
     collective: str,
     *,
-    chunks: Callable[..., int] | int,
+    chunks: Callable[..., int] | int = 1,
+    scratch: Callable[..., int] | int = 0,
+    form: str = "array",
     cost: Callable[..., float] | None = None,
     defaults: Callable[..., Mapping[str, Any]] | None = None,
     constraints: tuple[Constraint, ...] = (),
@@ -180,10 +194,13 @@ def algorithm(
 ) -> Callable[[Program], Algorithm]:
     """Make an :class:`Algorithm` of the decorated program; the arguments are its attributes.
 
+    With ``form="int"`` the program is written for one int rank only (a plain ``if rank == root`` works); it is traced
+    rank by rank, and the steps of the two ends of each message are brought together (:mod:`commsim.tracing`).
+
     Examples
     --------
-    >>> from commsim import algorithm, chunk, exchange
-    >>> @algorithm("allreduce", chunks=lambda n_ranks: n_ranks)
+    >>> from commsim import COMMUTATIVE, algorithm, chunk, exchange
+    >>> @algorithm("allreduce", chunks=lambda n_ranks: n_ranks, constraints=(COMMUTATIVE,))
     ... def my_ring(rank, n_ranks):
     ...     for step in range(2 * (n_ranks - 1)):
     ...         yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks,
@@ -192,13 +209,16 @@ def algorithm(
     >>> my_ring.name
     'my_ring'
     """
+    if form not in ("array", "int"):
+        raise unknown_name("form", form, ("array", "int"))
 
     def wrap(program: Program) -> Algorithm:
         return Algorithm(
             name=program.__name__,
             collective=collective_named(collective),
-            program=program,
+            program=program if form == "array" else traced(program),
             chunks=chunks if callable(chunks) else lambda n_ranks, **params: chunks,
+            scratch=scratch if callable(scratch) else lambda n_ranks, **params: scratch,
             cost=cost,
             defaults=defaults,
             constraints=constraints,

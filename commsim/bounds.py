@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from commsim.collective import ALLREDUCE, BROADCAST, Collective
-from commsim.program import Ints
+from commsim.collective import ALLREDUCE, Collective
+from commsim.selection import Ints
 from commsim.system import System
 from commsim.topology import Floats, Topology
 
 
-def bound_s(collective: Collective, system: System, n_ranks: int, n_bytes: int, root: int = 0) -> float:
-    """The larger of the latency bound and the bandwidth bound, in seconds (no in-network reduction).
+def bound_s(
+    collective: Collective,
+    system: System,
+    n_ranks: int,
+    n_bytes: int,
+    root: int = 0,
+    *,
+    in_network: bool = False,
+    between: NDArray[np.int64] | None = None,
+) -> float:
+    """The larger of the latency bound and the bandwidth bound, in seconds.
 
     Latency: what the root (rank 0 where there is none) knows must reach the farthest rank. Bandwidth: what each group
-    of a tier (a device's ports, a node, a leaf) must let out and in, over the links that leave and enter it.
+    of a tier (a device's ports, a node, a leaf) must let out and in, over the links that leave and enter it. With
+    ``in_network`` the switches reduce or copy, and need not get every rank's data over every port twice.
+    ``between`` (n_ranks, n_ranks): bytes that each rank sends to each, where pairs have sizes of their own.
     """
     if n_ranks == 1:
         return 0.0
@@ -22,8 +34,13 @@ def bound_s(collective: Collective, system: System, n_ranks: int, n_bytes: int, 
     both_ways = system.endpoint.both_ways or system.endpoint.message
     overhead = 2 * min(system.endpoint.message.overhead_s + both_ways.overhead_s)
     groupings = {"port": np.arange(system.topology.n_vertices), **system.topology.tiers}
-    bandwidth = max(_tier_bound_s(collective, system, groups, n_ranks, n_bytes, root) for groups in groupings.values())
-    return float(max(latency + overhead, bandwidth))
+    bandwidth = max(
+        _tier_bound_s(collective, system, groups, n_ranks, n_bytes, root, in_network, between)
+        for groups in groupings.values()
+    )
+    if between is not None and not (between - np.diag(np.diag(between))).any():
+        return 0.0
+    return float(max(latency + overhead if between is None else 0.0, bandwidth))
 
 
 def _latencies_s(topology: Topology, root: int) -> Floats:
@@ -38,20 +55,40 @@ def _latencies_s(topology: Topology, root: int) -> Floats:
         least = nearer
 
 
-def _tier_bound_s(collective: Collective, system: System, groups: Ints, n_ranks: int, n_bytes: int, root: int) -> float:
+def _tier_bound_s(
+    collective: Collective,
+    system: System,
+    groups: Ints,
+    n_ranks: int,
+    n_bytes: int,
+    root: int,
+    in_network: bool,
+    between: NDArray[np.int64] | None,
+) -> float:
     out_Bps, in_Bps = system.topology.crossing_Bps(groups)
     used, counts = np.unique(groups[:n_ranks], return_counts=True)
     used, counts = used[used >= 0], counts[used >= 0]
     if len(used) < 2 and (counts == n_ranks).any():
         return 0.0
     out_Bps, in_Bps = out_Bps[used], in_Bps[used]
-    if collective is BROADCAST:
-        receives = used != groups[root]
-        sends = ~receives
+    if between is not None:
+        out, into = _crossing(between, groups[:n_ranks], used)
     else:
-        receives = sends = np.ones(len(used), dtype=bool)
-    alone = max((n_bytes / rate.min() for rate in (out_Bps[sends], in_Bps[receives]) if len(rate)), default=0.0)
-    if collective is not ALLREDUCE:
-        return float(alone)
+        shares = collective.crossing(counts, n_ranks, used == groups[root])
+        out, into = (np.asarray(share) * n_bytes for share in shares)
+    alone = max(float((moved / rate).max()) for moved, rate in ((out, out_Bps), (into, in_Bps)))
+    if collective is not ALLREDUCE or in_network:
+        return alone
     together = 2 * (len(used) - 1) * n_bytes / min(out_Bps.sum(), in_Bps.sum())  # Patarasuk, Yuan 2009, theorem 1
     return float(max(alone, together))
+
+
+def _crossing(between: NDArray[np.int64], group: Ints, used: Ints) -> tuple[Floats, Floats]:
+    """Bytes out of and into each group."""
+    place = np.searchsorted(used, group)
+    n = len(used)
+    total = np.zeros((n, n))
+    mine = group >= 0
+    np.add.at(total, (place[mine][:, None], place[mine][None, :]), between[np.ix_(mine, mine)])
+    inside = np.diag(total)
+    return total.sum(axis=1) - inside, total.sum(axis=0) - inside

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from commsim.errors import ScheduleError
-from commsim.program import Exchange, Ints, Selection, Side
+from commsim.program import Exchange, Side
 from commsim.schedule import Schedule
+from commsim.selection import DATA, Ints, Selection, spread
 
 PAIRINGS_KEPT = 64
 
 
 @dataclass(frozen=True)
 class Messages:
-    """The messages of one exchange. Arrays (n,), in the order in which each receiver takes them."""
+    """The messages of one exchange. Arrays (n,), in the order in which each receiver takes them; selections placed."""
 
     src: Ints
     dst: Ints
@@ -24,6 +26,8 @@ class Messages:
     reduce: bool
     one_each: bool
     key: bytes  # the same for messages between the same ends in the same order
+    received_first: Any = False
+    fabric: str | None = None
 
 
 class Matcher:
@@ -32,6 +36,7 @@ class Matcher:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._orders: dict[bytes, Ints | None] = {}
+        self._last: tuple[tuple[Ints, ...], bytes] = ((), b"")
 
     def messages(self, exchange: Exchange, step: int) -> Messages:
         """The messages of one exchange.
@@ -44,18 +49,38 @@ class Matcher:
         """
         sends, receives = exchange.sends, exchange.receives
         ends = (sends.row, sends.peer, receives.row, receives.peer)
-        key = b"%d " % len(sends.row) + b"".join(np.asarray(end, dtype=np.int64).tobytes() for end in ends)
+        key = self._key(ends)
         if key not in self._orders:
             if len(self._orders) >= PAIRINGS_KEPT:
                 self._orders.pop(next(iter(self._orders)))
             self._orders[key] = _order(exchange, self._schedule, step)
         order = self._orders[key]
-        for side in (sends, receives):
-            in_range(side, self._schedule, step)
-        send = sends.selection if order is None else sends.selection.rows(order)
-        done = Messages(receives.peer, receives.row, send, receives.selection, exchange.reduce, exchange.one_each, key)
+        send, receive = (placed(side, self._schedule, step) for side in (sends, receives))
+        done = Messages(
+            receives.peer,
+            receives.row,
+            send if order is None else send.rows(order),
+            receive,
+            exchange.reduce,
+            exchange.one_each,
+            key,
+            exchange.received_first,
+            exchange.fabric,
+        )
         _lengths_agree(done, self._schedule, step)
         return done
+
+    def _key(self, ends: tuple[Ints, ...]) -> bytes:
+        """What identifies the pairs; where they are those of the last exchange, without writing them out again."""
+        last, key = self._last
+        if len(last) == len(ends) and all(a is b or np.array_equal(a, b) for a, b in zip(last, ends, strict=True)):
+            return key
+        key = b"%d " % len(ends[0]) + b"".join(np.asarray(end, dtype=np.int64).tobytes() for end in ends)
+        own = tuple(
+            end if not end.flags.writeable else end.copy() for end in ends
+        )  # a program may write into its arrays
+        self._last = own, key
+        return key
 
 
 def _order(exchange: Exchange, schedule: Schedule, step: int) -> Ints | None:
@@ -112,11 +137,11 @@ def _mismatch(exchange: Exchange, schedule: Schedule, step: int) -> str:
 
 def _lengths_agree(messages: Messages, schedule: Schedule, step: int) -> None:
     """Both ends of every message must count the same number of chunks."""
-    lengths = messages.send.length, messages.receive.length
+    lengths = messages.send.n_selected(), messages.receive.n_selected()
     if all(isinstance(length, int) for length in lengths) and lengths[0] == lengths[1]:
         return
     n = len(messages.src)
-    sent, taken = (np.broadcast_to(np.asarray(s.length), n) for s in (messages.send, messages.receive))
+    sent, taken = (spread(length, n) for length in lengths)
     if (sent == taken).all():
         return
     bad = int(np.argmax(sent != taken))
@@ -126,27 +151,79 @@ def _lengths_agree(messages: Messages, schedule: Schedule, step: int) -> None:
     )
 
 
-def in_range(side: Side, schedule: Schedule, step: int) -> None:
-    """Every selection must lie in the buffer.
+def placed(side: Side, schedule: Schedule, step: int) -> Selection:
+    """The selection counted over all buffers; it must lie in its own.
 
     Raises
     ------
     ScheduleError
         Naming rank, step and chunks.
     """
-    values = side.selection.within_buffer(schedule.n_chunks).values()
-    start, length, first, size = values
-    if all(isinstance(value, int) for value in (length, first, size)) and isinstance(start, np.ndarray) and len(start):
-        window_fits = 0 <= length <= size and 0 <= first <= schedule.n_chunks - size
+    try:
+        inside = side.selection.within_window(schedule.n_chunks)
+        in_range(inside, side, schedule, step)
+        return inside.placed(schedule.space)
+    except ScheduleError as error:
+        where = schedule.at(step)
+        raise error if str(error).startswith(where) else ScheduleError(f"{where}: {error}") from None
+
+
+def in_range(inside: Selection, side: Side, schedule: Schedule, step: int) -> None:
+    """Every selection of a side, with its window filled in, must lie in the buffer.
+
+    Raises
+    ------
+    ScheduleError
+        Naming rank, step and chunks.
+    """
+    n = len(side.row)
+    if inside.index is not None:
+        _list_in_range(inside, side, schedule, step)
+        return
+    start, length, first, size, scale = inside.start, inside.length, inside.first, inside.size, inside.scale
+    limit = schedule.n_chunks if isinstance(inside.buffer, int) and inside.buffer == DATA else _limit(inside, schedule)
+    if all(isinstance(v, int) for v in (length, first, size, scale, limit)) and isinstance(start, np.ndarray) and n:
+        window_fits = 0 <= length <= size and 0 <= first <= limit - size * scale
         if window_fits and int(start.min()) >= 0 and int(start.max()) < size:
             return  # the common case, cheaply
-    start, length, first, size = (np.broadcast_to(value, len(side.row)) for value in values)
+    start, length, first, size, scale = (spread(value, n) for value in (start, length, first, size, scale))
     outside = (start < 0) | (start >= size) | (length < 0) | (length > size)
-    outside |= (first < 0) | (first + size > schedule.n_chunks)
+    outside |= (first < 0) | (first + size * scale > limit)
     if outside.any():
         bad = int(np.argmax(outside))
-        row = schedule.rank if schedule.rank is not None else int(side.row[bad])
         raise ScheduleError(
-            f"{schedule.at(step)}: rank {row} selects {length[bad]} chunks from {start[bad]} on, of a window of "
-            f"{size[bad]} at {first[bad]} (the buffer has {schedule.n_chunks} chunks)"
+            f"{schedule.at(step)}: rank {_whose(side, bad, schedule)} selects {length[bad]} chunks from {start[bad]} "
+            f"on, of a window of {size[bad]} at {first[bad]} (the buffer has {schedule.n_chunks} chunks)"
         )
+
+
+def _limit(inside: Selection, schedule: Schedule) -> Any:
+    """Chunks that a selection may reach from the beginning of its buffer on."""
+    schedule.space.first_of(inside.buffer)
+    return schedule.space.n_from(inside.buffer)
+
+
+def _list_in_range(inside: Selection, side: Side, schedule: Schedule, step: int) -> None:
+    n, listed = len(side.row), np.asarray(inside.index)
+    if len(listed) not in (1, n):
+        raise ScheduleError(f"{schedule.at(step)}: a list of chunks for {len(listed)} ranks, not for {n}")
+    first, size, scale = (spread(v, n) for v in (inside.first, inside.size, inside.scale))
+    limit = spread(_limit(inside, schedule), n)
+    if not listed.shape[1]:
+        return
+    outside = (listed.min(axis=1) < -1) | (listed.max(axis=1, initial=-1) >= size)
+    outside |= (first < 0) | (first + size * scale > limit)
+    ordered = np.sort(listed, axis=1)
+    twice = ((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0)).any(axis=1)
+    bad = np.flatnonzero(outside | twice)
+    if len(bad):
+        row = int(bad[0])
+        raise ScheduleError(
+            f"{schedule.at(step)}: rank {_whose(side, row, schedule)} selects the chunks "
+            f"{listed[row if len(listed) > 1 else 0].tolist()} of a window of {size[row]} at {first[row]}: each must "
+            "lie in it, and none twice"
+        )
+
+
+def _whose(side: Side, row: int, schedule: Schedule) -> int:
+    return schedule.rank if schedule.rank is not None else int(side.row[row])

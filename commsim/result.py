@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from commsim.collective import collective_named
-from commsim.program import Ints
+from commsim.selection import Ints
 from commsim.topology import Floats
 
 SIMULATED_COLUMNS = (

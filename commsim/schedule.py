@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from commsim.algorithm import Algorithm
+from commsim.algorithm import COMMUTATIVE, Algorithm
 from commsim.errors import CommsimError, InputError, ScheduleError
-from commsim.program import Exchange, Step
+from commsim.program import Exchange, Lanes, Step
+from commsim.selection import Space
 
 
 @dataclass(frozen=True)
@@ -28,30 +30,55 @@ class Schedule:
     n_ranks: int
     root: int = 0
     rank: int | None = None
-    n_chunks: int = field(init=False)
+    space: Space = field(init=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.root < self.n_ranks:
             raise InputError(f"root={self.root} is not a rank of {self.n_ranks}; use 0 to {self.n_ranks - 1}")
-        object.__setattr__(self, "n_chunks", self.algorithm.n_chunks(self.n_ranks))
+        object.__setattr__(self, "space", self.algorithm.space(self.n_ranks))
+
+    @property
+    def n_chunks(self) -> int:
+        """Chunks of the vector."""
+        return self.space.n_data
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether values must be combined in the order of ranks."""
+        return self.algorithm.collective.reduces and COMMUTATIVE not in self.algorithm.constraints
 
     def __iter__(self) -> Iterator[Step]:
         rank = np.arange(self.n_ranks) if self.rank is None else self.rank
         rooted = {"root": self.root} if self.algorithm.collective.rooted else {}
+        begin = self.algorithm.program
+        yield from self._checked(lambda: begin(rank, self.n_ranks, **rooted, **self.algorithm.params))
+
+    def _checked(self, begin: Callable[[], Iterator[Step]], lane: str = "") -> Iterator[Step]:
+        """The steps of a program, or of a lane of it; whatever its author does wrong is a ScheduleError."""
         index = 0
         try:
-            for step in self.algorithm.program(rank, self.n_ranks, **rooted, **self.algorithm.params):
-                if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):
-                    raise ScheduleError(f"{self.at(index)}: a step is a list of exchanges, not {type(step).__name__}")
-                yield step
+            for step in begin():
+                if isinstance(step, Lanes):
+                    lanes = [
+                        self._checked(partial(iter, program), f"{lane}lane {number} ")
+                        for number, program in enumerate(step.programs)
+                    ]
+                    yield Lanes(tuple(lanes), step.stagger)
+                else:
+                    if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):
+                        kind = type(step).__name__
+                        raise ScheduleError(f"{self.at(index, lane)}: a step is a list of exchanges, not {kind}")
+                    yield step
                 index += 1
-        except CommsimError:
+        except CommsimError as error:
+            if isinstance(error, ScheduleError) and not str(error).startswith(self.algorithm.name):
+                raise type(error)(f"{self.at(index, lane)}: {error}") from error
             raise
         except Exception as error:  # whatever a user's program does wrong
             hint = "; in a simulation rank is an array of all ranks: use where(condition, a, b) instead of if"
-            remedy = hint if "truth value of an array" in str(error) else ""
-            raise ScheduleError(f"{self.at(index)}: {type(error).__name__}: {error}{remedy}") from error
+            remedy = hint + ', or form="int"' if "truth value of an array" in str(error) else ""
+            raise ScheduleError(f"{self.at(index, lane)}: {type(error).__name__}: {error}{remedy}") from error
 
-    def at(self, step: int) -> str:
+    def at(self, step: int, lane: str = "") -> str:
         """Where something is wrong, for messages."""
-        return f"{self.algorithm.name}, step {step}"
+        return f"{self.algorithm.name}, {lane}step {step}"

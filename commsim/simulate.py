@@ -9,12 +9,12 @@ import numpy as np
 from commsim.algorithm import Algorithm
 from commsim.bounds import bound_s
 from commsim.errors import ImpossibleResultError, InputError, unknown_name
-from commsim.layout import Layout
+from commsim.layout import Layout, MatrixLayout
 from commsim.models import MODELS
 from commsim.models.contention_free import Run, run
-from commsim.program import Ints
 from commsim.result import Result
 from commsim.schedule import Schedule
+from commsim.selection import Ints
 from commsim.system import System
 from commsim.units import format_time, format_volume, parse_bytes
 
@@ -63,6 +63,7 @@ def simulate(
     model: str = "hockney",
     root: int = 0,
     dtype: str = "float32",
+    counts: Ints | None = None,
     timeline: bool | Ints = False,
 ) -> Result:
     """Predict how long `algorithm` takes on `system`.
@@ -80,6 +81,8 @@ def simulate(
     root : int
     dtype : str
         Chunks are whole elements of it.
+    counts : array (n_ranks, n_ranks), optional
+        For alltoallv: elements that each rank sends to each. `n_bytes` must then be what the busiest rank sends.
     timeline : bool or array of int
         Record every message (of these ranks); at most 5 million.
 
@@ -111,11 +114,12 @@ def simulate(
     resolved = algorithm.resolved(ranks, size, system.ranks_per_node(ranks))
     system.require(ranks)
     schedule = Schedule(resolved, ranks, root)
-    layout = Layout(n_elements(size, dtype), schedule.n_chunks, item_bytes(dtype))
+    layout = _layout(schedule, size, dtype, counts)
     wanted = np.arange(ranks) if timeline is True else None if timeline is False else np.asarray(timeline)
     done = run(schedule, system, layout, MODELS[model], wanted)
     collective = resolved.collective
-    bound = bound_s(collective, system, ranks, size, root)
+    between = None if counts is None else np.asarray(counts) * item_bytes(dtype)
+    bound = bound_s(collective, system, ranks, size, root, in_network=done.in_network, between=between)
     time_s = float(done.finish_s.max())
     _refuse_impossible(resolved.spec, system, model, time_s, bound, done)
     return Result(
@@ -143,6 +147,26 @@ def simulate(
     )
 
 
+def _layout(schedule: Schedule, n_bytes: int, dtype: str, counts: Ints | None) -> Layout:
+    collective, n_ranks = schedule.algorithm.collective, schedule.n_ranks
+    item, count = item_bytes(dtype), n_elements(n_bytes, dtype)
+    if collective.joins and n_bytes:
+        raise InputError(f"{collective.name} moves no data: its size is 0 B, not {n_bytes} B")
+    if not collective.sizes_each:
+        if counts is not None:
+            raise InputError(f"{collective.name} has one size for all ranks; counts are alltoallv's")
+        return Layout.of(schedule.space, collective, n_ranks, count, item)
+    if counts is None or np.shape(counts) != (n_ranks, n_ranks):
+        shape = "none" if counts is None else f"an array of shape {np.shape(counts)}"
+        raise InputError(
+            f"{collective.name} needs counts ({n_ranks}, {n_ranks}), elements from each rank to each; got {shape}"
+        )
+    layout = MatrixLayout.of_counts(schedule.space, np.asarray(counts), item)
+    if layout.n_bytes != n_bytes:
+        raise InputError(f"n_bytes={n_bytes} must be what the busiest rank sends by counts: {layout.n_bytes}")
+    return layout
+
+
 def _refuse_impossible(spec: str, system: System, model: str, time_s: float, bound: float, done: Run) -> None:
     """Below a bound, the model's answer would be a lie."""
     links, busiest = system.topology.links, int(np.argmax(done.link_busy_s))
@@ -153,7 +177,7 @@ def _refuse_impossible(spec: str, system: System, model: str, time_s: float, bou
             f"{spec} on {system.name}: link {carried}, at least {format_time(busy_s)}, but {model} says "
             f"{format_time(time_s)} because it does not model contention; use a system or algorithm that shares no link"
         )
-    slack_s = done.n_exchanges / float(links.bandwidth_Bps.min()) if model == "loggp" else 0.0  # LogGP counts n-1 bytes
+    slack_s = float((done.link_bytes / links.bandwidth_Bps - done.link_busy_s).max())  # LogGP counts n-1 bytes
     if time_s + slack_s < bound * (1 - TOLERANCE):
         raise ImpossibleResultError(
             f"{spec} on {system.name}: {model} says {format_time(time_s)}, below the bound of {format_time(bound)}"

@@ -43,8 +43,12 @@ def split_list(text: str) -> list[str]:
 
 def join_spec(name: str, values: Mapping[str, Any]) -> str:
     """The inverse of :func:`split_spec`; values that are None are left out."""
-    items = [f"{key}={value}" for key, value in values.items() if value is not None]
+    items = [f"{key}={_written(value)}" for key, value in values.items() if value is not None]
     return name + (":" + ",".join(items) if items else "")
+
+
+def _written(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def keys_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -67,11 +71,18 @@ def convert(parameter: inspect.Parameter, value: Any) -> Any:
         if annotation == "str" and not isinstance(value, str):
             raise InputError(f"{value!r} is not a text")
         if "tuple[int" in annotation:
-            return tuple(_whole_number(part) for part in (value.split("x") if isinstance(value, str) else value))
+            return tuple(_whole_number(part) for part in _parts(value))
     except (ValueError, TypeError) as error:
         reason = str(error) if isinstance(error, InputError) else f"{value!r} is not a whole number"
         raise InputError(f"{word}={value}: {reason}") from None
     return value
+
+
+def _parts(value: Any) -> Any:
+    """``"4x2"``, ``(4, 2)``; one number is one part."""
+    if isinstance(value, str):
+        return value.split("x")
+    return (value,) if isinstance(value, int) else value
 
 
 def _whole_number(value: Any) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from commsim.errors import InputError, RefusedError
+from commsim.selection import Ints
 from commsim.topology import Topology
 
 
@@ -96,6 +97,9 @@ class System:
         Figures without an opened source: parameter to what was assumed and when.
     notes : mapping
         Anything else worth printing (of a calibrated host: how it was measured).
+    in_network : mapping
+        Name of a tier ("node", …; "all" is everything) to what its switches do for messages inside one group of it:
+        "reduce", "multicast".
     """
 
     name: str
@@ -104,6 +108,7 @@ class System:
     price_usd: float | None = None
     assumed: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    in_network: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def n_devices(self) -> int:
@@ -129,3 +134,26 @@ class System:
         """
         if n_ranks > self.n_devices:
             raise RefusedError(f"{self.name} has {self.n_devices} devices, too few for {n_ranks} ranks")
+
+    def require_fabric(self, ability: str, src: Ints, dst: Ints, who: str) -> None:
+        """Refuse what the switches between these ranks cannot do.
+
+        Raises
+        ------
+        RefusedError
+            Naming the ability and where it is missing.
+        """
+        places = [place for place, abilities in self.in_network.items() if ability in abilities]
+        if "all" in places:
+            return
+        inside = np.zeros(len(src), dtype=bool)
+        for place in places:
+            groups = self.topology.tiers[place]
+            inside |= (groups[src] == groups[dst]) & (groups[src] >= 0)
+        if not inside.all():
+            bad = int(np.argmin(inside))
+            only = f"only inside a {' or '.join(places)}" if places else "nowhere"
+            raise RefusedError(
+                f"{who} needs switches that {ability} between rank {src[bad]} and rank {dst[bad]}: {self.name} has "
+                f"them {only}; take a system whose switches do so, by the key in_network={ability} or in_network=both"
+            )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commsim.errors import InputError
-from commsim.program import Ints
+from commsim.selection import Ints
 
 if TYPE_CHECKING:
     import networkx as nx

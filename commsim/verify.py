@@ -1,29 +1,39 @@
-"""Proof that a schedule does what its collective promises: exact counting, and execution on numpy buffers.
+"""Proof that a schedule does what its collective promises.
 
-Both run all ranks of a schedule step by step: what is sent is the state before the step, what arrives is applied in
-the order of exchanges. Counting keeps how often each rank's value is in each chunk of each rank: no mark, a multiset.
+Four means. *Counting*: how often each rank's data is in each chunk of each rank; a multiset, not a mark.
+*Fingerprints*, for thousands of ranks: every (rank, chunk) starts as a random number, and reductions add modulo a
+prime; a wrong schedule ends right with a probability of 1 in 2^31. *Intervals*, where the order of ranks must be kept:
+a value is a range of ranks, and only neighbours join. *Execution* on numpy buffers (:func:`execute_in_process`), which
+knows no promises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commsim.algorithm import Algorithm
-from commsim.errors import InputError, ScheduleError, VerificationError
-from commsim.layout import Layout
-from commsim.messages import Matcher
-from commsim.program import Exchange, Ints
+from commsim.errors import InputError, ScheduleError, VerificationError, unknown_name
+from commsim.execution import Moves, run_in_process
+from commsim.layout import Layout, MatrixLayout
+from commsim.program import Exchange, Lanes, Step
 from commsim.schedule import Schedule
+from commsim.selection import Ints
+
+COUNTED_BYTES = 1 << 28  # a state of counts up to so large; beyond that, fingerprints
+PRIME = 2**31 - 1
+MEANS = ("auto", "counting", "fingerprints")
+UNDEFINED, MIXED = -1, -2  # instead of the number of a chunk: nothing was there; chunks were mixed
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was proven: this algorithm, on so many ranks, in so many steps and messages."""
+    """What was proven: this algorithm, on so many ranks, in so many steps and messages, by these means."""
 
     algorithm: str
     collective: str
@@ -32,29 +42,230 @@ class Verification:
     n_chunks: int
     n_steps: int
     n_messages: int
+    means: str
 
 
 @dataclass(frozen=True)
-class _Moves:
-    """One exchange, chunk by chunk, arrays (n,): ``send_chunk`` of ``src`` goes into ``receive_chunk`` of ``dst``."""
+class _Promise:
+    """What a schedule's ranks hold and need, chunk by chunk, arrays (n_ranks, n_data)."""
 
-    step: int
-    src: Ints
-    dst: Ints
-    send_chunk: Ints
-    receive_chunk: Ints
-    reduce: bool
-    n_messages: int
+    holds: NDArray[np.bool_]
+    needs: NDArray[np.bool_]
+    origin: Ints | None  # whose data is needed; None: everyone's
+    home: Ints  # which chunk of theirs
+    first_needed: int  # where the needed chunks begin in the space: 0, or the output
+
+    @staticmethod
+    def of(schedule: Schedule) -> _Promise:
+        collective, space, p = schedule.algorithm.collective, schedule.space, schedule.n_ranks
+        each = space.n_data // collective.n_blocks(p)
+        rank, chunk = np.arange(p)[:, None], np.arange(space.n_data)[None, :]
+        block = chunk // each
+        holds, needs = (
+            np.broadcast_to(condition(rank, block, schedule.root), (p, space.n_data))
+            for condition in (collective.holds, collective.needs)
+        )
+        origin = collective.origin and np.broadcast_to(collective.origin(rank, block, schedule.root), (p, space.n_data))
+        home = rank * each + chunk % each if collective.has_output else chunk
+        first = space.n_data if collective.has_output else 0
+        return _Promise(holds, needs, origin, np.broadcast_to(home, (p, space.n_data)), first)
 
 
-def verify(algorithm: Algorithm, n_ranks: int, *, root: int = 0) -> Verification:
-    """Prove by exact counting that `algorithm` is right on `n_ranks` ranks.
+class _Counting:
+    """A multiset of ranks for each chunk, and which chunk of theirs it is."""
+
+    def __init__(self, schedule: Schedule, promise: _Promise) -> None:
+        p, space = schedule.n_ranks, schedule.space
+        self.counts = np.zeros((p, space.n_chunks, p), dtype=np.int64)
+        self.home = np.full((p, space.n_chunks), UNDEFINED)
+        rank, chunk = np.nonzero(promise.holds)
+        self.counts[rank, chunk, rank] = 1
+        self.home[rank, chunk] = chunk
+        self._schedule, self._promise = schedule, promise
+
+    def read(self, rank: Ints, chunk: Ints) -> Any:
+        return self.counts[rank, chunk], self.home[rank, chunk]
+
+    def write(self, moves: Moves, values: Any) -> None:
+        counts, home = values
+        target = (moves.dst, moves.receive_chunk)
+        if not moves.reduce:
+            self.counts[target], self.home[target] = counts, home
+            return
+        np.add.at(self.counts, target, counts)
+        # Each on its own, in order: a chunk that takes several keeps its home only if all have it.
+        fits = self.home[target] == home
+        self.home[moves.dst[~fits], moves.receive_chunk[~fits]] = MIXED
+        broken = fits & (home < 0)
+        self.home[moves.dst[broken], moves.receive_chunk[broken]] = MIXED
+
+    def wrong(self, writer: Ints) -> str | None:
+        """What is wrong first, in words."""
+        schedule, promise = self._schedule, self._promise
+        collective, p = schedule.algorithm.collective, schedule.n_ranks
+        part = slice(promise.first_needed, promise.first_needed + schedule.space.n_data)
+        counts, home = self.counts[:, part], self.home[:, part]
+        if collective.joins:
+            bad = (counts < 1).any(axis=2)
+        elif promise.origin is None:
+            bad = (counts != 1).any(axis=2) | (home != promise.home)
+        else:
+            wanted = np.arange(p) == promise.origin[..., None]
+            bad = (counts != wanted).any(axis=2) | (home != promise.home)
+        bad &= promise.needs
+        if not bad.any():
+            return None
+        rank, chunk = (int(i) for i in np.argwhere(bad)[0])
+        return self._said(rank, chunk, counts[rank, chunk], int(home[rank, chunk]), writer[rank, part.start + chunk])
+
+    def _said(self, rank: int, chunk: int, counts: Ints, home: int, writer: Ints) -> str:
+        schedule, promise = self._schedule, self._promise
+        collective, p = schedule.algorithm.collective, schedule.n_ranks
+        wanted = np.ones(p, dtype=int) if promise.origin is None else np.arange(p) == promise.origin[rank, chunk]
+        step, peer = (int(value) for value in writer)
+        last = f"last written in step {step} by a message from rank {peer}" if step >= 0 else "never written"
+        where = f"chunk {chunk} of its output" if collective.has_output else f"chunk {chunk}"
+        if (counts == wanted).all() and not collective.joins:
+            held = "of several chunks, or of an empty buffer," if home < 0 else f"of chunk {home}"
+            return f"rank {rank} ends with data {held} instead of chunk {promise.home[rank, chunk]} in {where} ({last})"
+        off = counts < 1 if collective.joins else counts != wanted
+        whose = int(np.argmax(off))
+        least = "at least " * collective.joins
+        times = f"{counts[whose]} times instead of {least}{int(wanted[whose])}"
+        return f"rank {rank} ends with the value of rank {whose} {times} in {where} ({last})"
+
+
+class _Fingerprints:
+    """A number modulo a prime for each chunk: the sum of what was combined in it."""
+
+    def __init__(self, schedule: Schedule, promise: _Promise, seed: int = 1) -> None:
+        p, space = schedule.n_ranks, schedule.space
+        random = np.random.default_rng(seed)
+        self.values = random.integers(0, 2**32, (p, space.n_chunks), dtype=np.uint32)
+        self.values %= PRIME
+        data = self.values[:, : space.n_data]
+        if promise.origin is None:
+            total = np.zeros(space.n_data, dtype=np.int64)
+            for row in data:
+                total += row
+            wanted = np.broadcast_to((total % PRIME).astype(np.uint32), (p, space.n_data))
+            self._wanted = wanted if not schedule.algorithm.collective.has_output else wanted.copy()
+        else:
+            self._wanted = data[promise.origin, promise.home].copy()
+        for row, held in zip(data, promise.holds, strict=True):  # what is not held is another number
+            if not held.all():
+                row[~held] = random.integers(0, PRIME, int((~held).sum()), dtype=np.uint32)
+        self._schedule, self._promise = schedule, promise
+        self._flat, self._width = self.values.ravel(), space.n_chunks
+
+    def read(self, rank: Ints, chunk: Ints) -> Any:
+        return self._flat.take(rank * self._width + chunk)
+
+    def write(self, moves: Moves, values: Any) -> None:
+        target = moves.dst * self._width + moves.receive_chunk
+        if not moves.reduce:
+            self._flat[target] = values
+        elif _distinct(moves):
+            total = self._flat.take(target)
+            total += values
+            np.subtract(total, PRIME, out=total, where=total >= PRIME)
+            self._flat[target] = total
+        else:
+            chunk, which = np.unique(target, return_inverse=True)
+            arrived = np.zeros(len(chunk), dtype=np.uint64)
+            np.add.at(arrived, which, values.astype(np.uint64))
+            self._flat[chunk] = (self._flat[chunk] + arrived) % PRIME
+
+    def wrong(self, writer: Ints) -> str | None:
+        """What is wrong first, in words."""
+        schedule, promise = self._schedule, self._promise
+        part = slice(promise.first_needed, promise.first_needed + schedule.space.n_data)
+        for rank, row in enumerate(self.values[:, part]):
+            bad = (row != self._wanted[rank]) & promise.needs[rank]
+            if bad.any():
+                chunk = int(np.argmax(bad))
+                return f"rank {rank} does not end with {schedule.algorithm.collective.end_s()} in chunk {chunk}"
+        return None
+
+
+def _distinct(moves: Moves) -> bool:
+    """Whether every chunk is written once (ranks in order, each receiving one message: the usual case)."""
+    if moves.one_each or len(moves.dst) < 2:
+        return True
+    steps = np.diff(moves.dst)
+    if (steps > 0).all():
+        return True
+    key = moves.dst * (int(moves.receive_chunk.max()) + 1) + moves.receive_chunk
+    if (np.diff(key) > 0).all():
+        return True
+    return len(np.unique(key)) == len(key)
+
+
+class _Intervals:
+    """The ranks in each chunk as a range low … high, for operations that do not commute: only neighbours may join."""
+
+    def __init__(self, schedule: Schedule, promise: _Promise) -> None:
+        p, space = schedule.n_ranks, schedule.space
+        self.low = np.full((p, space.n_chunks), -1, dtype=np.int32)
+        self.high = np.full((p, space.n_chunks), -3, dtype=np.int32)  # next to nothing
+        rank, chunk = np.nonzero(promise.holds)
+        self.low[rank, chunk] = self.high[rank, chunk] = rank
+        self._schedule, self._promise = schedule, promise
+
+    def read(self, rank: Ints, chunk: Ints) -> Any:
+        return self.low[rank, chunk], self.high[rank, chunk]
+
+    def write(self, moves: Moves, values: Any) -> None:
+        low, high = values
+        if not moves.reduce:
+            target = (moves.dst, moves.receive_chunk)
+            self.low[target], self.high[target] = low, high
+            return
+        first = np.broadcast_to(moves.received_first, len(low))
+        for turn in _turns(moves):
+            target = (moves.dst[turn], moves.receive_chunk[turn])
+            own_low, own_high = self.low[target], self.high[target]
+            left_low, left_high = (np.where(first[turn], a[turn], b) for a, b in ((low, own_low), (high, own_high)))
+            right_low, right_high = (np.where(first[turn], b, a[turn]) for a, b in ((low, own_low), (high, own_high)))
+            joins = (left_high + 1 == right_low) & (left_low >= 0)
+            self.low[target] = np.where(joins, left_low, -1)
+            self.high[target] = np.where(joins, right_high, -3)
+
+    def wrong(self, writer: Ints) -> str | None:
+        """What is wrong first, in words."""
+        schedule, promise = self._schedule, self._promise
+        n_data, p = schedule.space.n_data, schedule.n_ranks
+        bad = ((self.low[:, :n_data] != 0) | (self.high[:, :n_data] != p - 1)) & promise.needs
+        if not bad.any():
+            return None
+        rank, chunk = (int(i) for i in np.argwhere(bad)[0])
+        return (
+            f"rank {rank} does not combine the ranks in their order in chunk {chunk}: set received_first, or declare "
+            "constraints=(COMMUTATIVE,)"
+        )
+
+
+def _turns(moves: Moves) -> list[Any]:
+    """Numbers of the moves in groups that write each chunk once, in order."""
+    if _distinct(moves):
+        return [slice(None)]
+    key = moves.dst * (int(moves.receive_chunk.max()) + 1) + moves.receive_chunk
+    order = np.argsort(key, kind="stable")
+    turn = np.empty(len(key), dtype=np.int64)
+    turn[order] = np.arange(len(key)) - np.searchsorted(key[order], key[order])
+    return [np.flatnonzero(turn == number) for number in range(int(turn.max()) + 1)]
+
+
+def verify(algorithm: Algorithm, n_ranks: int, *, root: int = 0, means: str = "auto") -> Verification:
+    """Prove that `algorithm` is right on `n_ranks` ranks.
 
     Parameters
     ----------
     algorithm : Algorithm
-        Open parameters take their defaults.
+        Open parameters take their defaults. Unless it is commutative, the order of ranks is proven too.
     n_ranks, root : int
+    means : {"auto", "counting", "fingerprints"}
+        By itself: counting as long as the counts take less than 256 MiB.
 
     Returns
     -------
@@ -69,72 +280,30 @@ def verify(algorithm: Algorithm, n_ranks: int, *, root: int = 0) -> Verification
     RefusedError
         If the algorithm does not take this number of ranks.
     """
+    if means not in MEANS:
+        raise unknown_name("means of proof", means, MEANS)
     schedule = Schedule(algorithm.resolved(n_ranks), n_ranks, root)
-    counts = np.zeros((n_ranks, schedule.n_chunks, n_ranks), dtype=np.int64)
-    counts[np.arange(n_ranks), :, np.arange(n_ranks)] = 1
-    writer = np.full((n_ranks, schedule.n_chunks, 2), -1)
-    n_messages = n_steps = 0
-    for step in _steps(schedule):
-        n_steps += 1
-        sent = [counts[moves.src, moves.send_chunk] for moves in step]
-        for moves, value in zip(step, sent, strict=True):
-            n_messages += moves.n_messages
-            target = (moves.dst, moves.receive_chunk)
-            if moves.reduce:
-                np.add.at(counts, target, value)
-            else:
-                counts[target] = value
-            writer[target] = np.stack([np.full(len(moves.src), moves.step), moves.src], axis=-1)
-    wanted = schedule.algorithm.collective.wanted(n_ranks, root)[:, None, :]
-    if not (counts == wanted).all():
-        raise VerificationError(_first_wrong(schedule, counts, np.broadcast_to(wanted, counts.shape), writer))
-    name = schedule.algorithm.collective.name
-    return Verification(schedule.algorithm.spec, name, n_ranks, root, schedule.n_chunks, n_steps, n_messages)
-
-
-def _steps(schedule: Schedule) -> Iterator[list[_Moves]]:
-    """All exchanges of each step, chunk by chunk, checked to fit and not to overwrite one another."""
-    matcher = Matcher(schedule)
-    for index, step in enumerate(schedule):
-        moves = []
-        for exchange in step:
-            messages = matcher.messages(exchange, index)
-            n = len(messages.src)
-            row, send_chunk = messages.send.within_buffer(schedule.n_chunks).expand(n)
-            _, receive_chunk = messages.receive.within_buffer(schedule.n_chunks).expand(n)
-            src, dst = messages.src[row], messages.dst[row]
-            moves.append(_Moves(index, src, dst, send_chunk, receive_chunk, exchange.reduce, n))
-        _refuse_conflicts(schedule, moves)
-        yield moves
-
-
-def _refuse_conflicts(schedule: Schedule, moves: list[_Moves]) -> None:
-    """Two writes to one chunk in a step, unless both are reductions, have no defined result."""
-    keys = [move.dst * schedule.n_chunks + move.receive_chunk for move in moves]
-    targets = np.concatenate(keys) if keys else np.empty(0, dtype=np.int64)
-    copies = (
-        np.concatenate([np.full(len(key), not m.reduce) for key, m in zip(keys, moves, strict=True)])
-        if keys
-        else targets
-    )
-    unique, inverse, count = np.unique(targets, return_inverse=True, return_counts=True)
-    clash = copies.astype(bool) & (count[inverse] > 1)
-    if clash.any():
-        rank, chunk = divmod(int(unique[inverse[np.argmax(clash)]]), schedule.n_chunks)
-        raise ScheduleError(
-            f"{schedule.algorithm.name}, step {moves[0].step}: chunk {chunk} of rank {rank} is written twice"
-        )
-
-
-def _first_wrong(schedule: Schedule, counts: Ints, wanted: Ints, writer: Ints) -> str:
-    rank, chunk, whose = (int(i) for i in np.argwhere(counts != wanted)[0])
-    step, peer = (int(value) for value in writer[rank, chunk])
-    last = f"last written in step {step} by a message from rank {peer}" if step >= 0 else "never written"
-    collective = schedule.algorithm.collective.name
-    return (
-        f"{schedule.algorithm.name} on {schedule.n_ranks} ranks is no {collective}: rank {rank} "
-        f"ends with the value of rank {whose} {counts[rank, chunk, whose]} times instead of "
-        f"{wanted[rank, chunk, whose]} in chunk {chunk} ({last})"
+    collective, space = schedule.algorithm.collective, schedule.space
+    promise = _Promise.of(schedule)
+    if means == "auto":
+        small = 8 * n_ranks * space.n_chunks * n_ranks <= COUNTED_BYTES
+        means = "counting" if small or collective.joins else "fingerprints"
+    counted = means == "counting"
+    states: list[Any] = [_Counting(schedule, promise) if counted else _Fingerprints(schedule, promise)]
+    if schedule.keeps_order:
+        states.append(_Intervals(schedule, promise))
+    writer = np.full((n_ranks, space.n_chunks, 2), -1) if counted else None
+    done = run_in_process(schedule, states, writer)
+    for state in states:
+        wrong = state.wrong(writer)
+        if wrong:
+            article = "an" if collective.name[0] in "aeiou" else "a"
+            raise VerificationError(
+                f"{schedule.algorithm.name} on {n_ranks} ranks is not {article} {collective.name}: {wrong}"
+            )
+    shown = f"{means} and order" if schedule.keeps_order else means
+    return Verification(
+        schedule.algorithm.spec, collective.name, n_ranks, root, space.n_data, done.n_steps, done.n_messages, shown
     )
 
 
@@ -148,13 +317,26 @@ def same_program(algorithm: Algorithm, n_ranks: int, rank: int, *, root: int = 0
     """
     resolved = algorithm.resolved(n_ranks)
     everyone, alone = Schedule(resolved, n_ranks, root), Schedule(resolved, n_ranks, root, rank)
-    for index, (all_of_it, mine) in enumerate(zip_longest(everyone, alone)):
-        parts = None if all_of_it is None else [_part(exchange, rank, alone) for exchange in all_of_it]
-        if mine is None or parts != [_part(exchange, 0, alone) for exchange in mine]:
+    _same_steps(iter(everyone), iter(alone), rank, alone, "")
+
+
+def _same_steps(everyone: Any, alone: Any, rank: int, schedule: Schedule, lane: str) -> None:
+    for index, (theirs, mine) in enumerate(zip_longest(everyone, alone)):
+        if isinstance(theirs, Lanes) and isinstance(mine, Lanes) and len(theirs.programs) == len(mine.programs):
+            for number, pair in enumerate(zip(theirs.programs, mine.programs, strict=True)):
+                _same_steps(*pair, rank, schedule, f"{lane}lane {number} ")
+        elif theirs is None or mine is None or _parts(theirs, rank, schedule) != _parts(mine, 0, schedule):
             raise ScheduleError(
-                f"{alone.at(index)}: the program of rank {rank} alone differs from that of all ranks: the text must "
-                "not ask whether rank is an int or an array"
+                f"{schedule.at(index, lane)}: the program of rank {rank} alone differs from that of all ranks: the "
+                "text must not ask whether rank is an int or an array"
             )
+
+
+def _parts(step: Step, row: int, schedule: Schedule) -> Any:
+    if isinstance(step, Lanes):
+        return len(step.programs), step.stagger
+    parts = [_part(exchange, row, schedule) for exchange in step]
+    return [part for part in parts if part[0] or part[1]]
 
 
 def _part(exchange: Exchange, row: int, schedule: Schedule) -> tuple[object, ...]:
@@ -162,19 +344,74 @@ def _part(exchange: Exchange, row: int, schedule: Schedule) -> tuple[object, ...
     sides: list[object] = []
     for side in (exchange.sends, exchange.receives):
         mine = np.flatnonzero(side.row == row)
-        selection = side.selection.within_buffer(schedule.n_chunks).rows(mine)
-        columns = (np.broadcast_to(value, len(mine)).tolist() for value in selection.values())
-        sides.append(sorted(zip(side.peer[mine].tolist(), *columns, strict=True)))
-    return (*sides, exchange.reduce and bool(sides[1]))
+        selection = side.selection.rows(mine).placed(schedule.space)
+        line, chunk = selection.expand(len(mine))
+        taken = [chunk[line == number].tolist() for number in range(len(mine))]
+        ends = list(zip(side.peer[mine].tolist(), taken, strict=True))
+        sides.append(ends if side is exchange.receives and exchange.reduce else sorted(ends))
+    mine = np.flatnonzero(exchange.receives.row == row)
+    first = np.broadcast_to(exchange.received_first, len(exchange.receives.row))[mine].tolist()
+    return (*sides, exchange.reduce and bool(sides[1]), first if exchange.reduce else [], exchange.fabric)
+
+
+Operation = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+
+
+class _Buffers:
+    """Elements of all chunks of every rank, (n_ranks, n_chunks, width): chunks are padded to the largest."""
+
+    def __init__(self, schedule: Schedule, layout: Layout, vectors: NDArray[Any], op: Operation) -> None:
+        self._schedule, self._layout, self._op = schedule, layout, op
+        p, n_chunks, n_data = schedule.n_ranks, schedule.space.n_chunks, schedule.space.n_data
+        chunk = np.arange(n_chunks)
+        bounds = [layout.bounds(chunk, rank) for rank in range(p)]
+        self._begin, end = (np.stack([bound[side] for bound in bounds]) for side in (0, 1))
+        self.sizes = end - self._begin
+        self.values = np.zeros((p, n_chunks, int(self.sizes.max(initial=0))), vectors.dtype)
+        for rank, vector in enumerate(vectors):
+            place, inside = self._places(rank, slice(0, n_data))
+            self.values[rank, :n_data][inside] = vector[place[inside]]
+
+    def _places(self, rank: int, chunks: slice) -> tuple[Ints, NDArray[np.bool_]]:
+        """Where in the rank's elements those of the chunks lie, and which of the padded ones are real."""
+        offset = np.arange(self.values.shape[2])
+        return self._begin[rank, chunks, None] + offset, offset < self.sizes[rank, chunks, None]
+
+    def read(self, rank: Ints, chunk: Ints) -> Any:
+        return self.values[rank, chunk], self.sizes[rank, chunk]
+
+    def write(self, moves: Moves, values: Any) -> None:
+        arrived, sizes = values
+        fits = sizes == self.sizes[moves.dst, moves.receive_chunk]
+        if not fits.all():
+            bad = int(np.argmin(fits))
+            rank, chunk = int(moves.dst[bad]), int(moves.receive_chunk[bad])
+            raise ScheduleError(
+                f"{self._schedule.algorithm.name}: {sizes[bad]} elements arrive at rank {rank} in chunk {chunk}, which "
+                f"has {self.sizes[rank, chunk]}"
+            )
+        if not moves.reduce:
+            self.values[moves.dst, moves.receive_chunk] = arrived
+            return
+        first = np.broadcast_to(moves.received_first, len(sizes))
+        for turn in _turns(moves):
+            target = (moves.dst[turn], moves.receive_chunk[turn])
+            own, other, left = self.values[target], arrived[turn], first[turn][:, None]
+            self.values[target] = self._op(np.where(left, other, own), np.where(left, own, other))
+
+    def elements(self, rank: int, chunks: slice) -> NDArray[Any]:
+        """The elements of some chunks of a rank, one behind the other."""
+        return self.values[rank, chunks][self._places(rank, chunks)[1]]
 
 
 def execute_in_process(
     algorithm: Algorithm,
-    buffers: NDArray[np.generic],
+    buffers: NDArray[Any],
     *,
     root: int = 0,
-    op: Callable[[NDArray[np.generic], NDArray[np.generic]], NDArray[np.generic]] = np.add,
-) -> NDArray[np.generic]:
+    op: Operation = np.add,
+    counts: Ints | None = None,
+) -> NDArray[Any]:
     """Run all ranks of `algorithm` on numpy buffers in this process, by the same rules as on real ranks.
 
     Parameters
@@ -184,12 +421,15 @@ def execute_in_process(
         Row r is rank r's vector; it is not changed.
     root : int
     op : callable
-        Commutative and associative, elementwise.
+        Associative, elementwise; the left operand first. It must commute if the algorithm says so.
+    counts : array (n_ranks, n_ranks), optional
+        For alltoallv: elements that each rank sends to each; of a row of `buffers` only their sum is used.
 
     Returns
     -------
     array (n_ranks, n_elements)
-        What each rank holds at the end.
+        What each rank's vector, or its output, holds at the end. Where a rank receives fewer elements (alltoallv) the
+        rest is 0.
 
     Raises
     ------
@@ -199,23 +439,18 @@ def execute_in_process(
     if buffers.ndim != 2 or len(buffers) == 0:
         raise InputError(f"buffers must be (n_ranks, n_elements) of at least one rank, not of shape {buffers.shape}")
     n_ranks, n_elements = buffers.shape
-    state = buffers.copy()
     resolved = algorithm.resolved(n_ranks, buffers[0].nbytes)
     schedule = Schedule(resolved, n_ranks, root)
-    layout = Layout(n_elements, schedule.n_chunks, buffers.itemsize)
-    for step in _steps(schedule):
-        sent = [[state[s, _chunk(layout, c)].copy() for s, c in zip(m.src, m.send_chunk, strict=True)] for m in step]
-        for moves, values in zip(step, sent, strict=True):
-            for dst, chunk, value in zip(moves.dst, moves.receive_chunk, values, strict=True):
-                target = state[dst, _chunk(layout, chunk)]
-                if len(target) != len(value):
-                    raise ScheduleError(
-                        f"{schedule.algorithm.name}, step {moves.step}: {len(value)} elements arrive at rank {dst} in "
-                        f"chunk {chunk}, which has {len(target)}"
-                    )
-                target[...] = op(target, value) if moves.reduce else value
-    return state
-
-
-def _chunk(layout: Layout, chunk: int) -> slice:
-    return slice(int(layout.offsets[chunk]), int(layout.offsets[chunk + 1]))
+    layout: Layout
+    if counts is not None:
+        layout = MatrixLayout.of_counts(schedule.space, counts, buffers.itemsize)
+    else:
+        layout = Layout.of(schedule.space, resolved.collective, n_ranks, n_elements, buffers.itemsize)
+    state = _Buffers(schedule, layout, buffers, op)
+    run_in_process(schedule, [state])
+    first = schedule.space.n_data if resolved.collective.has_output else 0
+    found = [state.elements(rank, slice(first, first + schedule.space.n_data)) for rank in range(n_ranks)]
+    done = np.zeros((n_ranks, max(len(row) for row in found)), buffers.dtype)
+    for row, elements in zip(done, found, strict=True):
+        row[: len(elements)] = elements
+    return done

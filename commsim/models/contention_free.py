@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from commsim.errors import InputError, ScheduleError
+from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher, Messages
-from commsim.program import Ints
+from commsim.program import Lanes
 from commsim.result import Timeline
 from commsim.schedule import Schedule
+from commsim.selection import Ints
 from commsim.system import Endpoint, System
 from commsim.topology import NO_LINK, Floats, Path, Topology
 
@@ -118,7 +119,7 @@ class Run:
     link_busy_s: Floats
     n_messages: int
     n_steps: int
-    n_exchanges: int
+    in_network: bool  # whether switches reduced or copied
     timeline: Timeline | None
 
 
@@ -139,21 +140,32 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
     ------
     InputError
         If the timeline would have more than 5 million rows.
+    RefusedError
+        If the schedule forks lanes, or asks of the fabric what the system's cannot do.
     """
     clock, gate, reduction = (np.zeros(schedule.n_ranks) for _ in range(3))
     traffic, matcher = _Traffic(system.topology), Matcher(schedule)
     rows: list[tuple[Any, ...]] = []
-    n_messages = n_steps = n_exchanges = n_rows = 0
+    n_messages = n_steps = n_rows = 0
     latency_s = 0.0
+    in_network = False
     for index, step in enumerate(schedule):
+        if isinstance(step, Lanes):
+            raise RefusedError(
+                f"{schedule.algorithm.spec} forks lanes, whose sharing of a port {model.name} does not model; "
+                "use a form without lanes, until the model fluid is there"
+            )
         n_steps += 1
-        n_exchanges += len(step)
         parts = [matcher.messages(exchange, index) for exchange in step]
         if not parts:
             continue
+        for part in parts:
+            if part.fabric and len(part.src):
+                system.require_fabric(part.fabric, part.src, part.dst, schedule.algorithm.spec)
+                in_network = True
         src, dst, n_bytes, reduces, one_each, key = _joined(parts, layout)
         n_messages += len(src)
-        pattern = traffic.pattern(key, src, dst, one_each)
+        pattern = traffic.pattern(key, src, dst, one_each, parts)
         charged = model.charged_bytes(n_bytes)
         batch = _batch(pattern, n_bytes, charged, system.endpoint, model)
         traffic.add(pattern, n_bytes, charged)
@@ -167,7 +179,7 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
         clock = _advance(clock, batch, released, delivered, reduces, reduction, system.endpoint, pattern)
     link_bytes, link_busy = traffic.totals()
     timeline = None if timeline_ranks is None else _timeline(rows)
-    return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, n_exchanges, timeline)
+    return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, in_network, timeline)
 
 
 def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool, bytes]:
@@ -175,19 +187,20 @@ def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any
     n_bytes = [_sizes(part, layout) for part in parts]
     if len(parts) == 1:
         part = parts[0]
-        return part.src, part.dst, n_bytes[0], part.reduce, part.one_each, part.key
+        key = part.key + (part.fabric or "").encode()
+        return part.src, part.dst, n_bytes[0], part.reduce and not part.fabric, part.one_each, key
     counts = [len(part.src) for part in parts]
     sizes = np.concatenate([np.broadcast_to(b, n) for b, n in zip(n_bytes, counts, strict=True)])
-    reduces = np.repeat([part.reduce for part in parts], counts)
+    reduces = np.repeat([part.reduce and not part.fabric for part in parts], counts)  # switches reduce for nothing
     src, dst = np.concatenate([p.src for p in parts]), np.concatenate([p.dst for p in parts])
-    return src, dst, sizes, reduces, False, b"+".join(part.key for part in parts)
+    return src, dst, sizes, reduces, False, b"+".join(part.key + (part.fabric or "").encode() for part in parts)
 
 
 def _sizes(messages: Messages, layout: Layout) -> Any:
     """Bytes of each message, the same at both ends."""
-    received = layout.bytes_of(messages.receive)
+    received = layout.bytes_of(messages.receive, messages.dst)
     if not layout.is_uniform:
-        sent = layout.bytes_of(messages.send)
+        sent = layout.bytes_of(messages.send, messages.src)
         if np.any(sent != received):
             n = len(messages.src)
             bad = int(np.argmax(np.broadcast_to(sent != received, n)))
@@ -210,6 +223,9 @@ class _Pattern:
     remote: Any  # array of bool, or True where no message is to oneself
     both_ways: Any  # array of bool: one of its ends sends and receives
     shared: bool  # whether some port carries more than one message
+    copies: Ints | None  # of messages that switches copy from one, or reduce to one: which set each belongs to, or -1
+    out_weight: Any  # share of a message's bytes that its first link carries for it
+    in_weight: Any  # the same of its last link
     n_bytes: Floats = field(init=False)  # carried so far
     charged: Floats = field(init=False)  # the same as the model counts them
 
@@ -225,15 +241,15 @@ class _Traffic:
         self._patterns: dict[bytes, _Pattern] = {}
         self._bytes, self._charged = np.zeros(topology.n_links), np.zeros(topology.n_links)
 
-    def pattern(self, key: bytes, src: Ints, dst: Ints, one_each: bool) -> _Pattern:
+    def pattern(self, key: bytes, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> _Pattern:
         found = self._patterns.get(key)
         if found is None:
             if len(self._patterns) >= PATTERNS_KEPT:
                 self._flush(self._patterns.pop(next(iter(self._patterns))))
-            found = self._patterns[key] = self._new(src, dst, one_each)
+            found = self._patterns[key] = self._new(src, dst, one_each, parts)
         return found
 
-    def _new(self, src: Ints, dst: Ints, one_each: bool) -> _Pattern:
+    def _new(self, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> _Pattern:
         path = self._topology.path(src, dst)
         here = src == dst
         n = max(int(src.max(initial=0)), int(dst.max(initial=0))) + 1
@@ -241,7 +257,9 @@ class _Traffic:
         sends[src[~here]] = receives[dst[~here]] = True
         both = sends & receives
         shared = any(len(np.unique(port[port >= 0])) < (port >= 0).sum() for port in (path.first, path.last))
-        return _Pattern(src, dst, path, one_each, ~here if here.any() else True, both[src] | both[dst], shared)
+        remote = ~here if here.any() else True
+        sets = _copies(parts)
+        return _Pattern(src, dst, path, one_each, remote, both[src] | both[dst], shared, *sets)
 
     def add(self, pattern: _Pattern, n_bytes: Any, charged: Any) -> None:
         pattern.n_bytes += n_bytes
@@ -251,8 +269,14 @@ class _Traffic:
         hops = pattern.path.hops
         used = hops != NO_LINK
         row, link = used.nonzero()[0], hops[used]
-        self._bytes += np.bincount(link, pattern.n_bytes[row], self._topology.n_links)
-        self._charged += np.bincount(link, pattern.charged[row], self._topology.n_links)
+        weight: Any = 1.0
+        if pattern.copies is not None:
+            mine = pattern.copies[row]
+            each = np.where(mine >= 0, mine, len(hops) + row)
+            _, which, count = np.unique(each * self._topology.n_links + link, return_inverse=True, return_counts=True)
+            weight = 1 / count[which]
+        self._bytes += np.bincount(link, pattern.n_bytes[row] * weight, self._topology.n_links)
+        self._charged += np.bincount(link, pattern.charged[row] * weight, self._topology.n_links)
 
     def totals(self) -> tuple[Floats, Floats]:
         """Bytes of each link, and the time that they take at its full bandwidth."""
@@ -273,14 +297,36 @@ def _batch(pattern: _Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mo
     out_wait = in_wait = wire
     if pattern.shared:
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
-        out_wait, in_wait = (_port_wait(port, wire, gap) for port in (path.first, path.last))
+        ends = (path.first, pattern.out_weight), (path.last, pattern.in_weight)
+        out_wait, in_wait = (_port_wait(port, wire, gap, weight) for port, weight in ends)
     return Batch(pattern.src, pattern.dst, n_bytes, overhead, wire, out_wait, in_wait, path.latency_s)
 
 
-def _port_wait(port: Ints, wire: Floats, gap: Floats) -> Floats:
+def _copies(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
+    """Which messages the switches make of one, or make one of; and what their first and last links carry of each."""
+    if not any(part.fabric for part in parts):
+        return None, 1.0, 1.0
+    sets, out_weights, in_weights, n_sets = [], [], [], 0
+    for part in parts:
+        n = len(part.src)
+        weight = np.ones(n)
+        if part.fabric is None or n == 0:
+            sets.append(np.full(n, -1))
+        else:
+            end = part.src if part.fabric == "multicast" else part.dst
+            _, which, count = np.unique(end, return_inverse=True, return_counts=True)
+            sets.append(n_sets + which)
+            n_sets += len(count)
+            weight = 1 / count[which]
+        out_weights.append(weight if part.fabric == "multicast" else np.ones(n))
+        in_weights.append(weight if part.fabric == "reduce" else np.ones(n))
+    return np.concatenate(sets), np.concatenate(out_weights), np.concatenate(in_weights)
+
+
+def _port_wait(port: Ints, wire: Floats, gap: Floats, weight: Any) -> Floats:
     """Until the last byte of everything that the step puts on each message's port: sizes add up, gaps between them."""
     on_port = port != NO_LINK
-    total = np.bincount(port[on_port], (wire + gap)[on_port], int(port.max(initial=0)) + 1)
+    total = np.bincount(port[on_port], ((wire + gap) * weight)[on_port], int(port.max(initial=0)) + 1)
     return np.where(on_port, np.maximum(total[port] - gap, wire), wire)
 
 
