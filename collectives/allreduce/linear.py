@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from commsim.algorithm import algorithm
-from commsim.program import Rank, Step, chunk, fan_in, fan_out
+from commsim import Rank, Step, algorithm, chunk, fan_in, fan_out
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:

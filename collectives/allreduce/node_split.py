@@ -1,71 +1,112 @@
-"""Node split: reduce-scatter in the node, an allreduce of each piece across nodes, allgather in the node."""
+"""Node split: reduce-scatter in the node, an allreduce of each piece across nodes, allgather in the node.
+
+A node may have levels: 8x4 are 4 groups of 8 neighbouring ranks, the reduce-scatter in the groups comes first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import lcm, prod
 from typing import Any
 
-from collectives.helpers import largest_power_of_two, ring_allgather, ring_reduce_scatter
+from collectives.grids import Shape, inside, lines, near_square, nearest_shape, there_and_back, written
+from collectives.helpers import largest_power_of_two
 from collectives.registry import find
-from commsim.algorithm import COMMUTATIVE, Algorithm, Constraint, Groups, algorithm
-from commsim.program import Rank, Step, Window, within
+from commsim import COMMUTATIVE, Algorithm, Constraint, Groups, Rank, Step, algorithm
+from commsim.errors import RefusedError
+
+INVERSE = {  # allgathers of another name than the reduce_scatter
+    "butterfly": "recursive_doubling",
+    "pairwise": "ring",
+    "recursive_halving": "recursive_doubling",
+}
 
 
-def _across(inter: str, n_ranks: int, ranks_per_node: int) -> Algorithm:
-    """The allreduce between the ranks of one index in their nodes."""
-    return find("allreduce", inter).resolved(n_ranks // ranks_per_node)
+def _halves(intra: str) -> tuple[Algorithm, Algorithm]:
+    """The reduce_scatter of that name, and the allgather that takes its result back."""
+    name, colon, params = intra.partition(":")
+    return find("reduce_scatter", intra), find("allgather", INVERSE.get(name, name) + colon + params)
 
 
-def _n_chunks(n_ranks: int, *, ranks_per_node: int, inter: str) -> int:
-    across = _across(inter, n_ranks, ranks_per_node)
-    return ranks_per_node * across.chunks(n_ranks // ranks_per_node, **across.params)
+def _stages(n_ranks: int, ranks_per_node: Shape, intra: str, inter: str) -> list[tuple[int, list[Algorithm]]]:
+    """For every level the size of its groups and what runs in them; the last one is across."""
+    levels = [(size, [half.resolved(size) for half in _halves(intra)]) for size in ranks_per_node]
+    n_nodes = n_ranks // prod(ranks_per_node)
+    return [*levels, (n_nodes, [find("allreduce", inter).resolved(n_nodes)])]
+
+
+def _n_chunks(n_ranks: int, *, ranks_per_node: tuple[int, ...], intra: str, inter: str) -> int:
+    stages = _stages(n_ranks, ranks_per_node, intra, inter)
+    each = [one.chunks(size, **one.params) for size, used in stages for one in used]  # of what a level leaves a rank
+    return prod(ranks_per_node) * lcm(*each)
+
+
+def _n_copies(n_ranks: int, *, ranks_per_node: tuple[int, ...], intra: str, inter: str) -> int:
+    stages = _stages(n_ranks, ranks_per_node, intra, inter)
+    return max(one.space(size).n_scratch for size, used in stages for one in used)
 
 
 def cost(
-    n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, ranks_per_node: int, inter: str
+    n_ranks: int,
+    n_bytes: int,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    *,
+    ranks_per_node: tuple[int, ...],
+    intra: str,
+    inter: str,
 ) -> float:
-    """2(l-1)α + (l-1)/l·n(2β + γ) + T_inter(p/l, n/l), l = ranks_per_node; one α and β for both levels"""
-    node = ranks_per_node
-    inside = 2 * (node - 1) * alpha + (node - 1) / node * n_bytes * (2 * beta + gamma)
-    across = _across(inter, n_ranks, node)
-    return inside + across.cost_s(n_ranks // node, n_bytes // node, alpha, beta, gamma)
+    """Σ T_intra(l_i, n/(l_1…l_(i-1))) + T_inter(p/l, n/l), l = Πl_i; ring: 2(l-1)α + (l-1)/l·n(2β + γ); one α and β"""
+    total_s = 0.0
+    for size, used in _stages(n_ranks, ranks_per_node, intra, inter):
+        total_s += sum(one.cost_s(size, n_bytes, alpha, beta, gamma) for one in used)
+        n_bytes //= size
+    return total_s
 
 
 def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
     """Nodes as the machine has them, else about as many as ranks in each; across, the fewest steps without folding."""
-    square = max(d for d in range(1, n_ranks + 1) if n_ranks % d == 0 and d * d <= n_ranks)
-    ranks_per_node = given.get("ranks_per_node") or (min(groups, n_ranks) if groups else square)
-    n_nodes = max(n_ranks // ranks_per_node, 1)
+    square, _ = near_square(n_ranks)
+    ranks_per_node = given.get("ranks_per_node") or ((min(groups, n_ranks) if groups else square),)
+    n_nodes = max(n_ranks // max(prod(ranks_per_node), 1), 1)
     inter = "rabenseifner" if n_nodes == largest_power_of_two(n_nodes) else "ring"
     return {"ranks_per_node": ranks_per_node, "inter": inter}
 
 
-def _unequal(n_ranks: int, *, ranks_per_node: int, inter: str) -> str | None:
-    if ranks_per_node < 1 or n_ranks % ranks_per_node:
-        divisors = [d for d in range(1, n_ranks + 1) if n_ranks % d == 0]
-        nearest = min(divisors, key=lambda d: (abs(d - ranks_per_node), d))
-        return f"they are not a multiple of ranks_per_node={ranks_per_node}; try ranks_per_node={nearest}"
+def _unequal(n_ranks: int, *, ranks_per_node: tuple[int, ...], intra: str, inter: str) -> str | None:
+    if min(ranks_per_node) < 1 or n_ranks % prod(ranks_per_node):
+        said, near = written(ranks_per_node), written(nearest_shape(n_ranks, ranks_per_node))
+        return f"they are not a multiple of ranks_per_node={said}; try ranks_per_node={near}"
+    return None
+
+
+def _level_refuses(n_ranks: int, *, ranks_per_node: tuple[int, ...], intra: str, inter: str) -> str | None:
+    try:
+        _stages(n_ranks, ranks_per_node, intra, inter)
+    except RefusedError as error:
+        return str(error)
     return None
 
 
 @algorithm(
     "allreduce",
     chunks=_n_chunks,
+    scratch=_n_copies,
     cost=cost,
     defaults=defaults,
-    constraints=(COMMUTATIVE, Constraint("equal nodes", _unequal)),
+    constraints=(COMMUTATIVE, Constraint("equal nodes", _unequal), Constraint("levels", _level_refuses)),
     source="Cho et al.: BlueConnect, MLSys 2019; Mikami et al.: Massively distributed SGD, arXiv 1811.05233, 2018",
     names={"Horovod": "NCCLHierarchical, NCCLTorus", "UCC": "cl/hier rab"},
 )
-def node_split(rank: Rank, n_ranks: int, *, ranks_per_node: int, inter: str) -> Iterator[Step]:
-    across = _across(inter, n_ranks, ranks_per_node)
-    n_nodes = n_ranks // ranks_per_node
-    piece = across.chunks(n_nodes, **across.params)  # chunks that one rank of a node is left with
-    nodes = [range(first, first + ranks_per_node) for first in range(0, n_ranks, ranks_per_node)]
-    peers = [range(index, n_ranks, ranks_per_node) for index in range(ranks_per_node)]
-    whole = Window(0, ranks_per_node, scale=piece)
-    mine = Window((rank + 1) % ranks_per_node * piece, piece)  # the piece that the ring leaves with this rank
+def node_split(
+    rank: Rank, n_ranks: int, *, ranks_per_node: tuple[int, ...], intra: str = "ring", inter: str
+) -> Iterator[Step]:
+    shape = (*ranks_per_node, n_ranks // prod(ranks_per_node))
+    levels = range(len(ranks_per_node))
 
-    yield from within(nodes, rank, ring_reduce_scatter, whole)
-    yield from within(peers, rank, lambda r, n: across.program(r, n, **across.params), mine)
-    yield from within(nodes, rank, lambda r, n: ring_allgather(r, n, shift=1), whole)
+    def across(first: Rank, n_chunks: int) -> Iterator[Step]:
+        yield from inside(lines(n_ranks, shape, len(levels)), rank, find("allreduce", inter), first, n_chunks)
+
+    n_chunks = _n_chunks(n_ranks, ranks_per_node=ranks_per_node, intra=intra, inter=inter)
+    yield from there_and_back(rank, shape, levels, _halves(intra), across, 0, n_chunks)

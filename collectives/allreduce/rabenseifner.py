@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.helpers import fold_cost_s, folded, halvings, largest_power_of_two
-from commsim.algorithm import COMMUTATIVE, algorithm
-from commsim.program import Rank, Step, chunks, exchange
+from collectives.butterflies import knomial_allgather, there_and_back
+from collectives.helpers import fold_cost_s, folded, largest_power_of_two
+from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -14,16 +14,6 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     q, n = largest_power_of_two(n_ranks), n_bytes
     fold = fold_cost_s(n_ranks, n, alpha, beta, gamma)
     return 2 * (q.bit_length() - 1) * alpha + (q - 1) / q * n * (2 * beta + gamma) + fold
-
-
-def _halving_doubling(rank: Rank, n_ranks: int) -> Iterator[Step]:
-    distances = halvings(n_ranks)
-    for half in distances:  # keep the half of the range that lies on my side of this bit
-        peer = rank ^ half
-        yield [exchange(peer, peer, send=chunks(peer & -half, half), receive=chunks(rank & -half, half), reduce=True)]
-    for half in reversed(distances):
-        peer = rank ^ half
-        yield [exchange(peer, peer, send=chunks(rank & -half, half), receive=chunks(peer & -half, half))]
 
 
 @algorithm(
@@ -40,4 +30,5 @@ def _halving_doubling(rank: Rank, n_ranks: int) -> Iterator[Step]:
     },
 )
 def rabenseifner(rank: Rank, n_ranks: int) -> Iterator[Step]:
-    yield from folded(rank, n_ranks, _halving_doubling, n_chunks=largest_power_of_two(n_ranks))
+    left = largest_power_of_two(n_ranks)
+    yield from folded(rank, n_ranks, lambda r, n: there_and_back(r, n, knomial_allgather), n_chunks=left)

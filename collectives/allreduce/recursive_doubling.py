@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collectives.butterflies import whole_vectors
 from collectives.helpers import fold_cost_s, folded, largest_power_of_two
-from commsim.algorithm import COMMUTATIVE, algorithm
-from commsim.program import Rank, Step, chunk, exchange
+from commsim import Rank, Step, algorithm
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -16,17 +16,10 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     return (q.bit_length() - 1) * (alpha + n * beta + n * gamma) + fold
 
 
-def _butterfly(rank: Rank, n_ranks: int) -> Iterator[Step]:
-    for bit in range(n_ranks.bit_length() - 1):
-        peer = rank ^ (1 << bit)
-        yield [exchange(peer, peer, send=chunk(0), receive=chunk(0), reduce=True)]
-
-
 @algorithm(
     "allreduce",
     chunks=1,
     cost=cost,
-    constraints=(COMMUTATIVE,),
     source="Thakur, Rabenseifner, Gropp: Optimization of collective communication operations in MPICH, IJHPCA 19(1), "
     "2005, section 4.5",
     names={
@@ -37,4 +30,4 @@ def _butterfly(rank: Rank, n_ranks: int) -> Iterator[Step]:
     },
 )
 def recursive_doubling(rank: Rank, n_ranks: int) -> Iterator[Step]:
-    yield from folded(rank, n_ranks, _butterfly, n_chunks=1)
+    yield from folded(rank, n_ranks, whole_vectors, n_chunks=1)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.helpers import ring_allgather, ring_reduce_scatter
-from commsim.algorithm import COMMUTATIVE, algorithm
-from commsim.program import Rank, Step
+from collectives import allgather, reduce_scatter
+from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -24,5 +23,5 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     names={"Open MPI": "4 ring", "MPICH": "ring", "NCCL": "Ring", "UCC": "ring", "SMPI": "lr"},
 )
 def ring(rank: Rank, n_ranks: int) -> Iterator[Step]:
-    yield from ring_reduce_scatter(rank, n_ranks)
-    yield from ring_allgather(rank, n_ranks, shift=1)
+    yield from reduce_scatter.ring.program(rank, n_ranks)
+    yield from allgather.ring.program(rank, n_ranks)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectives.helpers import binomial_edges, halvings, rounds
-from commsim.algorithm import algorithm
-from commsim.program import Rank, Step, chunk, exchange
+from commsim import Rank, Step, algorithm, chunk, exchange
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:

@@ -1,45 +1,35 @@
-"""Pipelined chain broadcast: segments pass from rank to rank, one behind the other."""
+"""Pipelined chain broadcast: segments pass down one chain of ranks, or several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from commsim.algorithm import Constraint, Groups, algorithm
-from commsim.program import PROC_NULL, Rank, Step, chunk, exchange, where
-
-SEGMENT_BYTES = 128 * 1024  # MPICH's chunk of its pipelined broadcasts
-MAX_SEGMENTS = 1 << 20
+from collectives.helpers import SEGMENTS, segments_by_size
+from collectives.trees import at_least, broadcast_down, k_chains
+from commsim import Rank, Step, algorithm
 
 
-def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int) -> float:
-    """(p+S-2)(α + n/S·β), S segments; 0 for p = 1"""
-    return (n_ranks + segments - 2) * (alpha + n_bytes / segments * beta) if n_ranks > 1 else 0.0
-
-
-def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
-    """Segments of 128 KiB, at most 1024 of them."""
-    return {"segments": min(max(-(-n_bytes // SEGMENT_BYTES), 1), 1024)}
-
-
-def _no_segments(n_ranks: int, *, segments: int) -> str | None:
-    return None if 1 <= segments <= MAX_SEGMENTS else f"segments={segments} must be 1 to {MAX_SEGMENTS}"
+def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int, chains: int) -> float:
+    """(p+S-2)(α + n/S·β), S segments; with k chains S(α + k·n/S·β) + (⌈(p-1)/k⌉-1)(α + n/S·β); 0 for p = 1"""
+    segment, others = n_bytes / segments, n_ranks - 1
+    k = min(chains, others)
+    hops = -(-others // k) - 1 if others else 0
+    return (segments * (alpha + k * segment * beta) + hops * (alpha + segment * beta)) if others else 0.0
 
 
 @algorithm(
     "broadcast",
-    chunks=lambda n_ranks, *, segments: segments,
+    chunks=lambda n_ranks, *, segments, chains: segments,
     cost=cost,
-    defaults=defaults,
-    constraints=(Constraint("segments", _no_segments),),
+    defaults=segments_by_size,
+    constraints=(SEGMENTS, at_least("chains", 1)),
     source="Pjesivac-Grbovic et al.: Performance analysis of MPI collective operations, Cluster Computing 10, 2007",
-    names={"Open MPI": "3 pipeline", "MPICH": "pipelined_tree (kary, k=1)", "NCCL": "Ring", "SMPI": "ompi_pipeline"},
+    names={
+        "Open MPI": "2 chain, 3 pipeline",
+        "MPICH": "pipelined_tree (kary, k=1)",
+        "NCCL": "Ring",
+        "SMPI": "ompi_pipeline",
+    },
 )
-def chain(rank: Rank, n_ranks: int, *, root: int, segments: int) -> Iterator[Step]:
-    depth = (rank - root) % n_ranks
-    for step in range(n_ranks + segments - 2 if n_ranks > 1 else 0):
-        send, receive = step - depth, step - depth + 1  # rank at depth d has segment s from step s + d on
-        gives = (send >= 0) & (send < segments) & (depth < n_ranks - 1)
-        takes = (receive >= 0) & (receive < segments) & (depth > 0)
-        dst, src = where(gives, (rank + 1) % n_ranks, PROC_NULL), where(takes, (rank - 1) % n_ranks, PROC_NULL)
-        yield [exchange(dst, src, send=chunk(send), receive=chunk(receive))]
+def chain(rank: Rank, n_ranks: int, *, root: int, segments: int, chains: int = 1) -> Iterator[Step]:
+    yield from broadcast_down(rank, [k_chains(n_ranks, chains).rooted(root)], segments)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from collectives.helpers import binomial_edges, halvings, ring_allgather, rounds
-from commsim.algorithm import algorithm
-from commsim.program import Rank, Step, chunks, exchange, within
+from collectives import allgather
+from collectives.helpers import rounds
+from collectives.scatter.binomial import binomial as scatter
+from commsim import Rank, Step, algorithm
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -30,10 +29,5 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     },
 )
 def scatter_allgather(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
-    virtual = (rank - root) % n_ranks  # chunk v is for virtual rank v
-    for half in halvings(n_ranks):
-        dst, src = binomial_edges(virtual, rank, n_ranks, half)
-        sent, kept = np.minimum(half, n_ranks - virtual - half), np.minimum(half, n_ranks - virtual)
-        yield [exchange(dst, src, send=chunks(virtual + half, sent), receive=chunks(virtual, kept))]
-    turned = [(root + v) % n_ranks for v in range(n_ranks)]
-    yield from within([turned], rank, ring_allgather)
+    yield from scatter.program(rank, n_ranks, root=root)
+    yield from allgather.ring.program(rank, n_ranks)

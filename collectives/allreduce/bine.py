@@ -1,0 +1,46 @@
+"""Bine allreduce: Swing's butterfly on a power of two of ranks, chunks numbered so that messages are ranges.
+
+``latency`` swaps whole vectors, ``bandwidth`` is a reduce-scatter and an allgather; other numbers of ranks fold. From
+the paper: the peers, both variants, and that blocks are remapped. Derived here: the numbering, for any butterfly whose
+groups nest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collectives.butterflies import VARIANT, swing_allgather, swing_whole_vectors, there_and_back
+from collectives.helpers import fold_cost_s, folded, largest_power_of_two
+from commsim import COMMUTATIVE, Rank, Step, algorithm
+
+
+def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, variant: str) -> float:
+    """latency: L(α + nβ + nγ); bandwidth: 2Lα + (q-1)/q·n(2β + γ); q = 2^L <= p; plus 2α + 2nβ + nγ unless q = p"""
+    left, n = largest_power_of_two(n_ranks), n_bytes
+    rounds, fold = left.bit_length() - 1, fold_cost_s(n_ranks, n, alpha, beta, gamma)
+    if variant == "latency":
+        return rounds * (alpha + n * (beta + gamma)) + fold
+    return 2 * rounds * alpha + (left - 1) / left * n * (2 * beta + gamma) + fold
+
+
+def _n_chunks(n_ranks: int, *, variant: str) -> int:
+    return largest_power_of_two(n_ranks) if variant == "bandwidth" else 1
+
+
+@algorithm(
+    "allreduce",
+    chunks=_n_chunks,
+    cost=cost,
+    constraints=(COMMUTATIVE, VARIANT),
+    source="De Sensi et al.: Bine trees: enhancing collective operations by optimizing communication locality, SC 2025 "
+    "(doi 10.1145/3712285.3759835)",
+    names={"PICO": "lat, bdw_remap"},
+)
+def bine(rank: Rank, n_ranks: int, *, variant: str = "bandwidth") -> Iterator[Step]:
+    def butterfly(rank: Rank, left: int) -> Iterator[Step]:
+        if variant == "latency":
+            yield from swing_whole_vectors(rank, left)
+        else:
+            yield from there_and_back(rank, left, swing_allgather)
+
+    yield from folded(rank, n_ranks, butterfly, n_chunks=_n_chunks(n_ranks, variant=variant))

@@ -1,0 +1,53 @@
+"""Hierarchical allreduce: reduce inside each node, allreduce among the leaders, broadcast inside each node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from collectives import hierarchy
+from collectives.helpers import SEGMENTS
+from collectives.hierarchy import RANKS_PER_NODE, Stage, led_nodes
+from commsim import COMMUTATIVE, Rank, Step, algorithm
+
+
+def _stages(
+    n_ranks: int, *, ranks_per_node: int, intra_reduce: str, inter: str, intra_broadcast: str, **others: Any
+) -> list[Stage]:
+    nodes = led_nodes(n_ranks, ranks_per_node)
+    return [
+        Stage("reduce", intra_reduce, nodes),
+        Stage("allreduce", inter, [[node[0] for node in nodes]]),
+        Stage("broadcast", intra_broadcast, nodes),
+    ]
+
+
+def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int, **parts: Any) -> float:
+    """T_reduce(l, n) + T_inter(⌈p/l⌉, n) + T_broadcast(l, n), l = ranks_per_node, one segment; estimated for more"""
+    return hierarchy.staged_cost_s(_stages(n_ranks, **parts), n_bytes, alpha, beta, gamma, segments)
+
+
+@algorithm(
+    "allreduce",
+    chunks=lambda n_ranks, *, segments, **parts: segments * hierarchy.n_chunks(_stages(n_ranks, **parts)),
+    scratch=lambda n_ranks, **parts: hierarchy.n_scratch(_stages(n_ranks, **parts)),
+    cost=cost,
+    defaults=hierarchy.nodes_and_segments,
+    constraints=(COMMUTATIVE, RANKS_PER_NODE, SEGMENTS, hierarchy.stages_fit(_stages)),
+    source="Luo et al.: HAN: a hierarchical autotuned collective communication framework, CLUSTER 2020",
+    names={"Open MPI": "han", "MPICH": "smp", "UCC": "cl/hier", "SMPI": "smp_rdb"},
+)
+def hierarchical(
+    rank: Rank,
+    n_ranks: int,
+    *,
+    ranks_per_node: int,
+    segments: int,
+    intra_reduce: str = "binomial",
+    inter: str = "recursive_doubling",
+    intra_broadcast: str = "binomial",
+) -> Iterator[Step]:
+    stages = _stages(
+        n_ranks, ranks_per_node=ranks_per_node, intra_reduce=intra_reduce, inter=inter, intra_broadcast=intra_broadcast
+    )
+    yield from hierarchy.staged(rank, stages, segments)

@@ -1,0 +1,26 @@
+"""Ring reduce-scatter: what is to be rank r's block starts at rank r + 1 and is added to all the way round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from commsim import COMMUTATIVE, Rank, Step, algorithm, chunk, exchange
+
+
+def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
+    """(p-1)(α + n/p·(β + γ))"""
+    return (n_ranks - 1) * (alpha + n_bytes / n_ranks * (beta + gamma))
+
+
+@algorithm(
+    "reduce_scatter",
+    cost=cost,
+    constraints=(COMMUTATIVE,),
+    source="Patarasuk, Yuan: Bandwidth optimal all-reduce algorithms for clusters of workstations, JPDC 69(2), 2009",
+    names={"Open MPI": "3 ring", "NCCL": "Ring", "UCC": "ring", "SMPI": "ompi_ring"},
+)
+def ring(rank: Rank, n_ranks: int) -> Iterator[Step]:
+    right, left = (rank + 1) % n_ranks, (rank - 1) % n_ranks
+    for step in range(1, n_ranks):
+        send, receive = (rank - step) % n_ranks, (left - step) % n_ranks
+        yield [exchange(right, left, send=chunk(send), receive=chunk(receive), reduce=True)]
