@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from commsim.errors import InputError
-from commsim.program import Ints
+from commsim.selection import Ints
 from commsim.spec import join_spec
 from commsim.system import Endpoint, System
 from commsim.topology import NO_LINK, Links, Topology
 from commsim.units import parse_bandwidth
 from topologies.fat_tree import FatTree
+from topologies.in_network import WORDS, everywhere
 
 GPUS = 8  # a node, each with its own NIC: the rail
 
@@ -25,6 +26,7 @@ GAMMA_S_PER_BYTE = (
     1.5 / HBM_COPY_BPS
 )  # a reduction reads two operands and writes one: 3 bytes moved where a copy moves 2
 PRICE_USD = 300_000.0
+NVSWITCH = WORDS["both"]  # generation 3: multicast and NVLink SHARP (NVIDIA H100 architecture whitepaper, NVSwitch)
 
 ASSUMED = {
     "nvlink_latency": "A100's NVSwitch latency taken for H100 (2026-11)",
@@ -33,6 +35,8 @@ ASSUMED = {
     "pcie bandwidth": "the GPU reaches its NIC at the NIC's rate: PCIe 5 x16 moves 55 GB/s (2026-11)",
     "gamma": "a reduction on the GPU runs at the HBM stream rate (2026-11)",
     "price": "300,000 USD a node, network excluded; a round figure, no quotation (2026-11)",
+    "nvls": "NVSwitch reduces and copies at NVLink's rate and latency; NCCL 2.30 counts 0.85 of the rate (2026-11)",
+    "in_network": "InfiniBand switches with SHARP reduce and copy at the cable's rate and latency (2026-11)",
 }
 
 
@@ -61,6 +65,7 @@ def dgx_h100(
     gap_s: float = 0.0,
     gamma_s_per_byte: float = GAMMA_S_PER_BYTE,
     price_usd: float = PRICE_USD,
+    in_network: str = "none",
 ) -> System:
     """`nodes` DGX H100: 8 GPUs on one NVSwitch plane, a 400 Gb/s NIC for each GPU on its own rail.
 
@@ -78,6 +83,8 @@ def dgx_h100(
         LogGP's o and g (inside the latencies by default), and the cost of reduction.
     price_usd : float
         One node, network excluded. ASSUMED: 300,000 USD (2026-11).
+    in_network : {"none", "reduce", "multicast", "both"}
+        What the InfiniBand switches do themselves ("both": SHARP). NVSwitches always do both, in their node (NVLS).
     """
     if not 1 <= nodes <= 2048:
         raise InputError(f"nodes={nodes}: dgx_h100 has 1 to 2048 nodes (64 scalable units of 32)")
@@ -91,12 +98,15 @@ def dgx_h100(
         "fabric_latency": fabric_latency_s == FABRIC_LATENCY_S,
         "gamma": gamma_s_per_byte == GAMMA_S_PER_BYTE,
         "price": price_usd == PRICE_USD,
+        "in_network": in_network != "none",
     }
     assumed = {key: text for key, text in ASSUMED.items() if still_assumed.get(key, True)}
     topology = (
         _fabric(nodes, inside, nic_bandwidth_Bps, pcie_latency_s, fabric_latency_s) if nodes > 1 else _one_node(inside)
     )
-    return System(join_spec("dgx_h100", {"nodes": nodes}), topology, endpoint, nodes * price_usd, assumed)
+    abilities = {"node": NVSWITCH, **everywhere(in_network)}
+    name = join_spec("dgx_h100", {"nodes": nodes})
+    return System(name, topology, endpoint, nodes * price_usd, assumed, in_network=abilities)
 
 
 def _fabric(

@@ -9,10 +9,11 @@ from math import prod
 import numpy as np
 
 from commsim.errors import InputError
-from commsim.program import Ints
+from commsim.selection import Ints
 from commsim.spec import join_spec
 from commsim.system import Endpoint, System
 from commsim.topology import NO_LINK, Links, Topology, require_possible
+from topologies.in_network import everywhere
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def xgft(
     overhead_s: float = 0.0,
     gap_s: float = 0.0,
     gamma_s_per_byte: float = 0.0,
+    in_network: str = "none",
 ) -> System:
     """Extended generalized fat tree with D-mod-k routing: ``xgft:down=16x16,up=1x8,parallel=1x1,…``.
 
@@ -148,10 +150,13 @@ def xgft(
         Cables between a vertex and each of its parents; 1 everywhere by default.
     overhead_s, gap_s, gamma_s_per_byte : float
         LogGP's o and g, and the cost of reduction.
+    in_network : {"none", "reduce", "multicast", "both"}
+        What the switches do themselves.
     """
     tree = FatTree(tuple(down), tuple(up), tuple(parallel) if parallel else (1,) * len(down))
     tiers = {"leaf" if level == 1 else f"level {level} subtree": tree.under(level) for level in range(1, tree.n_levels)}
     topology = Topology(tree.n_hosts, tree.links(latency_s, bandwidth_Bps), tree.route, tree.vertex_name, tiers)
     numbers = {"down": tree.down, "up": tree.up, "parallel": tree.parallel}
     name = join_spec("xgft", {key: "x".join(map(str, value)) for key, value in numbers.items()})
-    return System(name, topology, Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte))
+    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
+    return System(name, topology, endpoint, in_network=everywhere(in_network))

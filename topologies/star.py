@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from commsim.errors import InputError
-from commsim.program import Ints
+from commsim.selection import Ints
 from commsim.spec import join_spec
 from commsim.system import Endpoint, System
 from commsim.topology import NO_LINK, Links, Topology, require_possible
 from commsim.units import format_bandwidth, format_time_short
+from topologies.in_network import everywhere
 
 
 def star(
@@ -19,6 +20,7 @@ def star(
     overhead_s: float = 0.0,
     gap_s: float = 0.0,
     gamma_s_per_byte: float = 0.0,
+    in_network: str = "none",
 ) -> System:
     """`hosts` devices round one non-blocking switch.
 
@@ -29,6 +31,8 @@ def star(
         Of one direction of one cable; a path has two cables.
     overhead_s, gap_s, gamma_s_per_byte : float
         LogGP's o and g, and the cost of reduction.
+    in_network : {"none", "reduce", "multicast", "both"}
+        What the switch does itself.
     """
     if hosts < 1:
         raise InputError(f"hosts={hosts} must be at least 1")
@@ -42,4 +46,5 @@ def star(
     topology = Topology(hosts, links, route, lambda v: f"host{v}" if v < hosts else "switch")
     words = {"hosts": hosts, "bandwidth": format_bandwidth(bandwidth_Bps), "latency": format_time_short(latency_s)}
     name = join_spec("star", {key: str(value).replace(" ", "") for key, value in words.items()})
-    return System(name, topology, Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte))
+    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
+    return System(name, topology, endpoint, in_network=everywhere(in_network))
