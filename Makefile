@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
 
-.PHONY: quickstart setup test check bench format clean
+.PHONY: quickstart setup test check bench docs format clean
 
 quickstart: $(READY)
 	$(BIN)/commsim quickstart
@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -33,6 +33,9 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	$(BIN)/python -m experiments.pages
 
 clean:
 	rm -rf $(VENV) commsim_quickstart

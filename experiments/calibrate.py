@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from collectives.mpi import Plan, load_mpi
-from commsim import PROC_NULL, algorithm, chunk, exchange, where
+from collectives.mpi import load_mpi
+from collectives.plan import Plan
+from commsim import PROC_NULL, Rank, Step, algorithm, chunk, exchange, where
 from commsim.errors import RefusedError
-from commsim.program import Rank, Step
 from commsim.system import BySize, Endpoint, System
 from commsim.system_file import write_system
 from experiments.comparison import Score, score_of

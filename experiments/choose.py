@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from collectives.registry import all_algorithms, find
+from collectives.registry import all_algorithms, find, nearest
 from commsim import Algorithm, CommsimError, same_program, verify
 from commsim.algorithm import Groups
 from commsim.errors import InputError, RefusedError, unknown_name
@@ -106,11 +106,27 @@ def acceptor(
     """
 
     def accepts(algorithm: Algorithm) -> None:
-        cases = {case.spec: case for case in (algorithm.resolved(n_ranks, n_bytes, groups) for n_bytes in sizes)}
+        cases = {case.spec: case for case in (_resolved(algorithm, n_ranks, n_bytes, groups) for n_bytes in sizes)}
         for case in cases.values() if prove else ():
             proven(case, n_ranks, root, rank)
 
     return accepts
+
+
+def _resolved(algorithm: Algorithm, n_ranks: int, n_bytes: int, groups: Groups) -> Algorithm:
+    """As the algorithm does it; a refusal proposes what takes the case."""
+    try:
+        return algorithm.resolved(n_ranks, n_bytes, groups)
+    except RefusedError as error:
+        raise with_proposal(error, algorithm, n_ranks, n_bytes, groups) from None
+
+
+def with_proposal(
+    error: RefusedError, algorithm: Algorithm, n_ranks: int, n_bytes: int = 2**20, groups: Groups = None
+) -> RefusedError:
+    """The refusal with the nearest algorithm that takes the case."""
+    other = nearest(algorithm, n_ranks, n_bytes, groups)
+    return RefusedError(f"{error}; {other.spec} takes {n_ranks} ranks") if other is not None else error
 
 
 def proven(algorithm: Algorithm, n_ranks: int, root: int, rank: int | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from commsim import Result, System
+    from commsim import Result
 
 app = typer.Typer(
     name="commsim",
@@ -20,7 +20,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Name = Annotated[str, typer.Argument(metavar="COLLECTIVE", help="allreduce or broadcast")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="COLLECTIVE",
+        help="allreduce, broadcast, reduce, reduce_scatter, allgather, alltoall, alltoallv, gather, scatter or barrier",
+    ),
+]
 Algorithms = Annotated[str, typer.Option("-a", "--algorithm", help="NAME[:key=value,…][,NAME…], or all")]
 Sizes = Annotated[str | None, typer.Option("--sizes", help="sizes such as 1MiB,64MiB")]
 Begin = Annotated[str | None, typer.Option("-b", "--begin", help="first size")]
@@ -32,6 +38,7 @@ Model = Annotated[str, typer.Option("--model", help="hockney or loggp")]
 SystemSpec = Annotated[str, typer.Option("-s", "--system", help="NAME:key=value,… or FILE.toml")]
 Format = Annotated[str, typer.Option("--format", help="table, csv, json or osu")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="also write to FILE.csv, .json or .txt")]
+Matrix = Annotated[Path | None, typer.Option("--matrix", help="alltoallv's sizes: CSV, a row for each sender")]
 UserFile = Annotated[str | None, typer.Option("--file", help="your algorithm: FILE.py[:FUNCTION]")]
 
 
@@ -106,57 +113,29 @@ def simulate(
     model: Model = "hockney",
     root: Root = 0,
     dtype: Dtype = "float32",
+    matrix: Matrix = None,
     file: UserFile = None,
     style: Format = "table",
     output: Output = None,
 ) -> None:
     """Predict the time of algorithms on a system."""
-    import commsim
-    import topologies
-    from commsim.collective import collective_named
-    from commsim.models import MODELS
-    from experiments.choose import acceptor, chosen
     from experiments.output import formatter
-    from experiments.progress import track, watched
-    from experiments.sizes import size_list
+    from experiments.predict import predict
 
-    collective_named(collective)
     formatter(style, output)
-    machine = topologies.find(system)
-    n_ranks = machine.n_devices if ranks is None else ranks
-    listed = size_list(sizes, begin, end, factor)
-
-    accepts = acceptor(n_ranks, listed, machine.ranks_per_node(n_ranks), prove=file is not None, root=root)
-    algorithms, left_out = chosen(collective, algorithm, file, accepts)
-    results, refused = [], list(left_out)
-    cases = [(n_bytes, one) for n_bytes in listed for one in algorithms]
-    if len(cases) == 1:  # the progress of one is its steps, that of many their number
-        cases = [(n_bytes, watched(one)) for n_bytes, one in cases]
-    for n_bytes, one in track(cases, "simulating", len(cases), shown=len(cases) > 1):
-        try:
-            results.append(
-                commsim.simulate(one, machine, n_bytes, n_ranks=n_ranks, model=model, root=root, dtype=dtype)
-            )
-        except commsim.errors.ImpossibleResultError as error:
-            if algorithm != "all":
-                raise
-            refused.append(str(error))
-    if not results:
-        raise commsim.errors.ImpossibleResultError("; ".join(refused))
-    facts = {"system": f"{machine.name}, {n_ranks} ranks", "model": f"{model}: {MODELS[model].description}"}
-    if machine.notes.get("oversubscribed"):
-        facts["WARNING"] = "calibrated with more ranks than cores: do not trust its speed"
-    if machine.price_usd is not None:
-        facts["price"] = _price(machine)
-    facts.update({f"left out {index}": reason for index, reason in enumerate(refused, 1)})
+    results, facts = predict(
+        collective,
+        algorithm,
+        file,
+        system=system,
+        sizes=(sizes, begin, end, factor),
+        matrix=matrix,
+        n_ranks=ranks,
+        model=model,
+        root=root,
+        dtype=dtype,
+    )
     _show(results, facts, style, output)
-
-
-def _price(machine: System) -> str:
-    from commsim.units import format_money
-
-    assumed = f", ASSUMED: {machine.assumed['price']}" if "price" in machine.assumed else ""
-    return f"{format_money(machine.price_usd or 0.0)}{assumed}"
 
 
 @app.command()
@@ -175,6 +154,23 @@ def verify(
     sys.stdout.writelines(prove(algorithms, numbers, named=algorithm != "all", own=file is not None))
 
 
+@app.command("steps")
+def steps_command(
+    collective: Name,
+    algorithm: Annotated[str, typer.Option("-a", "--algorithm", help="NAME[:key=value,…]")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="FILE.svg or FILE.png")],
+    ranks: Annotated[int, typer.Option("--ranks", help="few: every rank is a line")] = 8,
+    size: Annotated[str, typer.Option("--size", help="for parameters that follow the size")] = "1MiB",
+    per_node: Annotated[int | None, typer.Option("--ranks-per-node", help="for algorithms that ask")] = None,
+    root: Root = 0,
+    file: UserFile = None,
+) -> None:
+    """Draw the steps of an algorithm: who sends what to whom, and what everyone then has."""
+    from experiments.pages import draw
+
+    draw(collective, algorithm, file, output, n_ranks=ranks, size=size, groups=per_node, root=root)
+
+
 @app.command()
 def run(
     collective: Name,
@@ -185,9 +181,10 @@ def run(
     factor: Factor = 2,
     iterations: Annotated[int, typer.Option("-n", "--iterations", help="ten times as many up to 64 KiB")] = 20,
     warmup: Annotated[int, typer.Option("-w", "--warmup")] = 5,
-    op: Annotated[str, typer.Option("--op", help="sum, prod, max or min")] = "sum",
+    op: Annotated[str, typer.Option("--op", help="sum, prod, max, min, or FILE.py:FUNCTION")] = "sum",
     root: Root = 0,
     dtype: Dtype = "float32",
+    matrix: Matrix = None,
     file: UserFile = None,
     style: Format = "table",
     output: Output = None,
@@ -205,6 +202,7 @@ def run(
         op=op,
         root=root,
         dtype=dtype,
+        matrix=matrix,
         output=(style, output),
     )
     if results:

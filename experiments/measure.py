@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from collectives.mpi import Array, LibraryPlan, Plan, library_type, load_mpi, op_named
+from collectives.mpi import Array, LibraryPlan, library_type, load_mpi, operation
+from collectives.plan import Plan
 from commsim.algorithm import Algorithm
 from commsim.collective import Collective
 from commsim.errors import InputError
 from commsim.result import Result
+from commsim.selection import Ints
 from commsim.simulate import n_elements
 from commsim.topology import Floats
 from commsim.units import format_bytes
@@ -26,14 +29,15 @@ from experiments.progress import track
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+LATE_S = 0.002  # steps in which ranks come late to a barrier that is checked
 SMALL_BYTES, SMALL_FACTOR = 64 * 1024, 10
 PERIOD = 1021  # elements repeat after so many (a prime): results are small whole numbers, exact in every type
 
 
-class Runnable(Protocol):
-    """Something that does one collective on its buffer."""
+class Timed(Protocol):
+    """Something that can be done again and again."""
 
-    def run(self) -> None:
+    def run(self) -> object:
         """Do it once."""
 
     def free(self) -> None:
@@ -66,13 +70,13 @@ def repeats(n_bytes: int, iterations: int, warmup: int) -> tuple[int, int]:
 
 
 def slowest_times(
-    plans: Sequence[Runnable], comm: MPI.Comm, reset: Callable[[], None], iterations: int, warmup: int
+    plans: Sequence[Timed], comm: MPI.Comm, reset: Callable[[], None], iterations: int, warmup: int
 ) -> Floats:
     """Time plans in turn, each iteration from a barrier on, with data that its rank has just written.
 
     Parameters
     ----------
-    plans : sequence of Runnable
+    plans : sequence of Timed
     comm : mpi4py.MPI.Comm
     reset : callable
         Writes the buffers anew; not timed.
@@ -107,22 +111,52 @@ def _filled(period: Array, count: int) -> Array:
     return np.resize(period, count) if count else np.empty(0, period.dtype)
 
 
-def _wanted(collective: Collective, n_ranks: int, op: str, dtype: str, root: int) -> Array:
-    """One period of the right result."""
-    if not collective.reduces:
-        return _pattern(root, op, dtype)
+def expected(kind: Collective, rank: int, n_ranks: int, count: int, *, op: str, dtype: str, root: int) -> Array:
+    """What a rank's result must be after a collective of vectors of `count` elements, each filled with its pattern."""
+    if kind.origin is None:
+        total = _total(n_ranks, op, dtype)
+        whole = _filled(total, count)
+        if not kind.block_each:
+            return whole if kind.needs(rank, 0, root) else whole[:0]
+        return whole[_block(kind, count, n_ranks, rank)]
+    if not kind.block_each:
+        return _filled(_pattern(kind.origin(rank, 0, root), op, dtype), count)
+    parts = [np.empty(0, dtype)]
+    for block in range(n_ranks):
+        if kind.needs(rank, block, root):
+            place = _block(kind, count, n_ranks, rank if kind.has_output else block)
+            parts.append(_filled(_pattern(kind.origin(rank, block, root), op, dtype), place.stop)[place])
+    return np.concatenate(parts)
+
+
+def _total(n_ranks: int, op: str, dtype: str) -> Array:
+    """One period of the reduction over all ranks, in their order."""
     result = _pattern(0, op, dtype)
     for rank in range(1, n_ranks):
-        result = op_named(op)(result, _pattern(rank, op, dtype))
+        result = operation(op).function(result, _pattern(rank, op, dtype))
     return result
 
 
+def _block(kind: Collective, count: int, n_ranks: int, block: int) -> slice:
+    return kind.block_slice(block, n_ranks, count)
+
+
+def expected_by_counts(rank: int, counts: Ints, *, op: str, dtype: str) -> Array:
+    """The same of an alltoallv: what every rank had for this one."""
+    parts = [np.empty(0, dtype)]
+    for src, row in enumerate(counts):
+        begin, n = int(row[:rank].sum()), int(row[rank])
+        parts.append(_filled(_pattern(src, op, dtype), begin + n)[begin:])
+    return np.concatenate(parts)
+
+
 def count_wrong(got: Array, wanted: Array, n_ranks: int) -> int:
-    """Elements of `got` that differ from the periodic `wanted`; floats may differ by rounding of n_ranks additions."""
-    expected = _filled(wanted, len(got))
+    """Elements of `got` that differ; floats may differ by rounding of n_ranks operations."""
+    if len(got) != len(wanted):
+        return max(len(got), len(wanted))
     if got.dtype.kind in "iub":
-        return int((got != expected).sum())
-    return int((~np.isclose(got, expected, rtol=4 * n_ranks * np.finfo(got.dtype).eps, atol=0)).sum())
+        return int((got != wanted).sum())
+    return int((~np.isclose(got, wanted, rtol=4 * n_ranks * np.finfo(got.dtype).eps, atol=0)).sum())
 
 
 @dataclass(frozen=True)
@@ -141,6 +175,8 @@ class Case:
     n_ranks : int
     groups : int or None
         Ranks on each host, where all hosts have as many.
+    counts : array (n_ranks, n_ranks), optional
+        Of an alltoallv: elements from each rank to each; there is then one size, what the busiest rank sends.
     """
 
     collective: Collective
@@ -151,9 +187,10 @@ class Case:
     root: int
     n_ranks: int
     groups: int | None
+    counts: Ints | None = None
 
     def __post_init__(self) -> None:
-        op_named(self.op)
+        operation(self.op)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         for n_bytes in self.sizes:
             n_elements(n_bytes, self.dtype)
@@ -163,6 +200,8 @@ class Case:
                 )
         if None in self.algorithms:
             library_type(np.dtype(self.dtype))
+        if self.collective.sizes_each and self.counts is None:
+            raise InputError(f"{self.collective.name} needs a size for each pair of ranks: --matrix FILE.csv")
         if np.dtype(self.dtype).kind not in "iuf":
             raise InputError(f"dtype {self.dtype!r} cannot be reduced; use an integer or a floating type")
         if not 0 <= self.root < self.n_ranks:
@@ -183,25 +222,53 @@ def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Ite
         Of sizes above 64 KiB; ten times as many up to there.
     """
     kind, op, dtype, root = case.collective, case.op, case.dtype, case.root
-    period, wanted = _pattern(comm.rank, op, dtype), _wanted(kind, comm.size, op, dtype, root)
+    period = _pattern(comm.rank, op, dtype)
     for n_bytes in track(case.sizes, f"running {kind.name}", len(case.sizes), shown=comm.rank == 0):
-        fresh = _filled(period, n_elements(n_bytes, dtype))
-        buffer = np.empty_like(fresh)
+        count = n_elements(n_bytes, dtype) if case.counts is None else int(case.counts[comm.rank].sum())
+        fresh = _filled(period, count)
+        n_out = count if case.counts is None else int(case.counts[:, comm.rank].sum())
+        buffer, output = np.empty_like(fresh), np.empty(n_out, dtype) if kind.has_output else None
+        options: dict[str, Any] = {"op": op, "root": root, "counts": case.counts}
         plans = [
-            Plan(a, comm, buffer, op=op, root=root) if a else LibraryPlan(kind, comm, buffer, op=op, root=root)
+            Plan(a, comm, buffer, output, **options) if a else LibraryPlan(kind, comm, buffer, output, **options)
             for a in case.algorithms
         ]
-        times = slowest_times(plans, comm, partial(np.copyto, buffer, fresh), *repeats(n_bytes, iterations, warmup))
+        times = slowest_times(
+            tuple(plans), comm, partial(np.copyto, buffer, fresh), *repeats(n_bytes, iterations, warmup)
+        )
+        if case.counts is None:
+            wanted = expected(kind, comm.rank, comm.size, count, op=op, dtype=dtype, root=root)
+        else:
+            wanted = expected_by_counts(comm.rank, case.counts, op=op, dtype=dtype)
         for plan, seconds in zip(plans, times, strict=True):
             np.copyto(buffer, fresh)
-            plan.run()
-            n_wrong = comm.allreduce(count_wrong(buffer, wanted, comm.size))
+            if output is not None:
+                output.fill(0)
+            left_early = _left_early(comm, plan) if kind.joins else _run_again(plan)
+            n_wrong = comm.allreduce(left_early + count_wrong(plan.result, wanted, comm.size))
             plan.free()
             yield _result(case, plan, n_bytes, seconds, n_wrong)
 
 
-def _result(case: Case, plan: Runnable, n_bytes: int, seconds: Floats, n_wrong: int) -> Result:
-    algorithm = plan.algorithm if isinstance(plan, Plan) else None
+def _run_again(plan: Plan | LibraryPlan) -> int:
+    plan.run()
+    return 0
+
+
+def _left_early(comm: MPI.Comm, plan: Plan | LibraryPlan) -> int:
+    """Whether this rank left a barrier before the last rank of its host came (clocks of hosts differ)."""
+    local = comm.Split_type(load_mpi().COMM_TYPE_SHARED)
+    time.sleep(LATE_S * (comm.rank % 3))
+    came = time.monotonic()
+    plan.run()
+    left = time.monotonic()
+    last = max(local.allgather(came))
+    local.Free()
+    return int(left < last)
+
+
+def _result(case: Case, plan: Plan | LibraryPlan, n_bytes: int, seconds: Floats, n_wrong: int) -> Result:
+    algorithm = getattr(plan, "algorithm", None)
     return Result(
         collective=case.collective.name,
         algorithm=algorithm.name if algorithm else LIBRARY,

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from collectives.mpi import launched_rank
-from commsim import Algorithm
-from commsim.program import Step
+from commsim import Algorithm, Step
 
 Item = TypeVar("Item")
 

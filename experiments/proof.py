@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from commsim import Algorithm, same_program
+from commsim import Algorithm, Verification, same_program
 from commsim import verify as verify_one
 from commsim.errors import InputError, RefusedError
+from experiments.choose import with_proposal
 from experiments.progress import track
+
+EVERY_ROOT = 64
 
 
 def rank_range(text: str) -> list[int]:
@@ -34,33 +37,57 @@ def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, named: boo
     ----------
     algorithms : sequence of Algorithm
     numbers : sequence of int
-        Numbers of ranks; every root of each.
+        Numbers of ranks; of each every root, beyond 64 ranks four of them.
     named, own : bool
         Whether the algorithms were asked for by name, or are the user's: then a single refused number of ranks is an
         error. The user's are also checked to be the same for one rank as for all.
     """
     for algorithm in algorithms:
-        n_messages = 0
+        proofs: list[Verification] = []
         refused: list[int] = []
         for n_ranks in track(numbers, f"verifying {algorithm.name}", len(numbers)):
             try:
-                for root in range(n_ranks) if algorithm.collective.rooted else [0]:
-                    n_messages += verify_one(algorithm, n_ranks, root=root).n_messages
+                proofs += [verify_one(algorithm, n_ranks, root=root) for root in _roots(algorithm, n_ranks)]
                 for rank in sorted({0, 1 % n_ranks, n_ranks // 2, n_ranks - 1}) if own else []:
                     same_program(algorithm, n_ranks, rank)
-            except RefusedError:
+            except RefusedError as error:
                 if (named or own) and len(numbers) == 1:
-                    raise
+                    raise with_proposal(error, algorithm, n_ranks) from None
                 refused.append(n_ranks)
         span = f"{numbers[0]}…{numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
-        roots = ", every root" if algorithm.collective.rooted else ""
-        but = f"; refuses {', '.join(map(str, refused))}" if refused else ""
-        if len(refused) == len(numbers):
+        but = f"; refuses {_ranges(refused)}" if refused else ""
+        if not proofs:
             if named or own:
                 raise RefusedError(f"{algorithm.spec} refuses every number of ranks in {span}")
             yield f"{algorithm.collective.name} {algorithm.spec}: refuses every number of ranks in {span}\n"
             continue
-        yield (
-            f"{algorithm.collective.name} {algorithm.spec}: right on {span} ranks{roots} "
-            f"({n_messages} messages counted{but})\n"
-        )
+        yield f"{algorithm.collective.name} {algorithm.spec}: right on {span} ranks{_how(algorithm, proofs)}{but})\n"
+
+
+def _roots(algorithm: Algorithm, n_ranks: int) -> Sequence[int]:
+    if not algorithm.collective.rooted:
+        return [0]
+    return range(n_ranks) if n_ranks <= EVERY_ROOT else sorted({0, 1, n_ranks // 2, n_ranks - 1})
+
+
+def _how(algorithm: Algorithm, proofs: Sequence[Verification]) -> str:
+    """What was proven, and by what."""
+    most = max(proof.n_ranks for proof in proofs)
+    roots = ""
+    if algorithm.collective.rooted:
+        roots = ", every root" if most <= EVERY_ROOT else f", every root up to {EVERY_ROOT} ranks, four beyond"
+    means = {proof.means.split()[0] for proof in proofs}
+    order = ", order of ranks kept" if any(proof.means.endswith("order") for proof in proofs) else ""
+    by = " and ".join(sorted({"counting": "counted", "fingerprints": "by fingerprints"}[word] for word in means))
+    return f"{roots}{order} ({sum(proof.n_messages for proof in proofs)} messages {by}"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """``1, 3, 5`` or, where they follow one another, ``2…7``."""
+    groups: list[list[int]] = []
+    for number in numbers:
+        if groups and number == groups[-1][-1] + 1:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return ", ".join(f"{g[0]}" if len(g) == 1 else f"{g[0]}…{g[-1]}" for g in groups)

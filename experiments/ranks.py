@@ -19,7 +19,7 @@ from experiments.choose import LIBRARY, acceptor, chosen
 from experiments.measure import Case, host_facts, run_case
 from experiments.output import formatter
 from experiments.progress import say
-from experiments.sizes import size_list
+from experiments.sizes import volume
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -75,6 +75,7 @@ def measure_on_ranks(
     op: str,
     root: int,
     dtype: str,
+    matrix: Path | None,
     output: tuple[str, Path | None],
 ) -> tuple[list[Result], dict[str, Any]]:
     """Results and facts on rank 0, nothing on the others. Parameters as the command line has them.
@@ -89,21 +90,23 @@ def measure_on_ranks(
         groups, facts = ranks_per_node(comm), host_facts(comm)
 
         left_out: list[str] = []
+        notes: dict[str, str] = {}
 
         def prepare() -> Case:
             formatter(*output)
             if iterations < 1 or warmup < 0:
                 raise InputError(f"-n {iterations} must be at least 1 and -w {warmup} at least 0")
-            listed = size_list(*sizes)
-
-            accepts = acceptor(comm.size, listed, groups, prove=file is not None, root=root, rank=comm.rank)
             kind = collective_named(collective)
+            moved = volume(kind, comm.size, dtype, sizes, matrix)
+            notes.update(moved.notes)
+            accepts = acceptor(comm.size, moved.sizes, groups, prove=file is not None, root=root, rank=comm.rank)
             specs = text.split(",")
             ours = ",".join(spec for spec in specs if spec != LIBRARY)
             own, reasons = chosen(collective, ours, file, accepts) if ours or file else ([], [])
             left_out.extend(reasons)
             algorithms = (*own, *([None] if LIBRARY in specs or text == "all" else []))
-            return Case(kind, algorithms, tuple(listed), op, dtype, root, comm.size, groups)
+            sizes_in_bytes = tuple(moved.sizes)
+            return Case(kind, algorithms, sizes_in_bytes, op, dtype, root, comm.size, groups, moved.counts)
 
         case = agreed(comm, prepare)
         results = list(run_case(comm, case, iterations=iterations, warmup=warmup))
@@ -114,6 +117,7 @@ def measure_on_ranks(
         "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
         "time": "of the slowest rank, median over iterations",
     }
+    shown.update(notes)
     shown.update({f"left out {index}": reason for index, reason in enumerate(left_out, 1)})
     if facts["oversubscribed"]:
         say("commsim: more ranks than cores: times are not speeds")

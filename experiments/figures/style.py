@@ -84,8 +84,8 @@ def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
     return wrapped
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``name.png`` and ``name.svg``; the same figure gives the same bytes.
+def save(figure: Figure, folder: Path, name: str, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write ``name.png`` and ``name.svg``, or one of them; the same figure gives the same bytes.
 
     Parameters
     ----------
@@ -94,18 +94,29 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         Made when it does not exist.
     name : str
         Without an ending.
+    endings : sequence of str
 
     Returns
     -------
     list of Path
-        The PNG, then the SVG.
+        In the order of the endings.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    options: dict[str, dict[str, Any]] = {
+        "png": {"dpi": 150, "metadata": {"Software": None}},
+        "svg": {"metadata": {"Date": None, "Creator": None}},
+    }
+    paths = [folder / f"{name}.{ending}" for ending in endings]
     with _project_style():
-        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    return [png, svg]
+        for path, ending in zip(paths, endings, strict=True):
+            figure.savefig(path, format=ending, **options[ending])
+    return paths
+
+
+def save_small(figure: Figure, path: Path) -> None:
+    """Write one SVG whose texts stay texts, a third as large: for pages in a repository, of which there are many."""
+    with _project_style(), matplotlib.rc_context({"svg.fonttype": "none", "svg.image_inline": True}):
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
 @dataclass(frozen=True)

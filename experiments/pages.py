@@ -1,0 +1,186 @@
+"""`make docs`: a page for each algorithm, with its program, cost and a picture of its steps, and an index of them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from collectives.registry import all_algorithms
+from commsim import Algorithm, CommsimError
+from commsim.collective import COLLECTIVES
+from commsim.errors import InputError
+from commsim.units import parse_bytes
+from experiments.choose import acceptor, chosen
+from experiments.figures.steps import steps
+from experiments.figures.style import save, save_small
+
+FOLDER = Path(__file__).parents[1] / "docs" / "algorithms"
+PICTURED_RANKS = (8, 9, 4, 7)  # the first that the algorithm takes
+MOST_DRAWN = 32
+PICTURED_GROUPS = 4  # ranks in each node
+
+PAGE = """\
+# {{ collective }}: {{ name }}
+
+{{ text }}
+
+![Steps on {{ n_ranks }} ranks]({{ name }}.svg)
+
+{{ pictured }}
+
+| | |
+|---|---|
+| cost (α per message, β s/B, γ s/B of reduction, p ranks, n bytes) | {{ cost }} |
+| takes | {{ constraints }} |
+| parameters | {{ params }} |
+| source | {{ source }} |
+| elsewhere | {{ names }} |
+
+    commsim verify {{ collective }} -a {{ name }}
+    commsim simulate {{ collective }} -a {{ name }} -s star:hosts=64,bandwidth=25GB/s,latency=500ns{{ sizes }}
+    mpiexec -n 2 commsim run {{ collective }} -a {{ name }},library{{ sizes }}
+
+```python
+{{ program }}
+```
+
+[{{ file }}](../../../{{ file }})
+"""
+
+INDEX = """\
+# Algorithms
+
+Every algorithm is one file; each was proven on 1 to 40 ranks. Made by `make docs`.
+{% for collective, rows in tables %}
+## {{ collective }}
+
+| algorithm | cost | takes |
+|---|---|---|
+{% for row in rows -%}
+| [{{ row.name }}]({{ collective }}/{{ row.name }}.md) | {{ row.cost }} | {{ row.constraints }} |
+{% endfor %}{% endfor %}"""
+
+
+def pages() -> Iterator[tuple[Path, str, Algorithm | None]]:
+    """Path and text of every page, with the algorithm that it is about; the index last."""
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    page, index = environment.from_string(PAGE), environment.from_string(INDEX)
+    tables = []
+    for collective in COLLECTIVES:
+        rows = []
+        for algorithm in all_algorithms(collective):
+            values = _values(algorithm)
+            rows.append(values)
+            yield FOLDER / collective / f"{algorithm.name}.md", page.render(values), algorithm
+        tables.append((collective, rows))
+    yield FOLDER / "README.md", index.render(tables=tables), None
+
+
+def pictured(algorithm: Algorithm) -> tuple[Algorithm, int]:
+    """The algorithm with the parameters of its picture, and the number of ranks.
+
+    Raises
+    ------
+    CommsimError
+        If it takes none of a few small numbers of ranks.
+    """
+    for n_ranks in PICTURED_RANKS:
+        try:
+            return algorithm.resolved(n_ranks, 2**20, PICTURED_GROUPS), n_ranks
+        except CommsimError as error:
+            refusal = error
+    raise refusal
+
+
+def _values(algorithm: Algorithm) -> dict[str, str]:
+    module = importlib.import_module(f"collectives.{algorithm.collective.name}.{algorithm.name}")
+    shown, n_ranks = pictured(algorithm)
+    params = ", ".join(f"`{k}={'chosen by size and ranks' if v is None else v}`" for k, v in algorithm.params.items())
+    at = f", `{shown.spec}`" if shown.params else ""
+    values = {
+        "collective": algorithm.collective.name,
+        "name": algorithm.name,
+        "text": (inspect.getdoc(module) or "").strip(),
+        "n_ranks": str(n_ranks),
+        "pictured": f"{n_ranks} ranks{at}. Numbers are chunks; every square below a step is what one rank then has.",
+        "cost": algorithm.formula or "no closed form",
+        "constraints": ", ".join(constraint.name for constraint in algorithm.constraints)
+        or "everything; order of ranks kept"
+        if algorithm.collective.reduces
+        else ", ".join(constraint.name for constraint in algorithm.constraints) or "everything",
+        "params": params or "none",
+        "source": algorithm.source,
+        "names": "; ".join(f"{library}: {name}" for library, name in algorithm.names.items()) or "–",
+        "sizes": _sizes(algorithm),
+        "program": inspect.getsource(inspect.unwrap(algorithm.program)).strip(),
+        "file": f"collectives/{algorithm.collective.name}/{algorithm.name}.py",
+    }
+    return {
+        key: value.replace("|", "\\|") if key in ("cost", "constraints", "names") else value
+        for key, value in values.items()
+    }
+
+
+def _sizes(algorithm: Algorithm) -> str:
+    if algorithm.collective.sizes_each:
+        return " --matrix sizes.csv"
+    return "" if algorithm.collective.joins else " --sizes 1MiB"
+
+
+def draw(
+    collective: str,
+    text: str,
+    file: str | None,
+    output: Path,
+    *,
+    n_ranks: int,
+    size: str,
+    groups: int | None,
+    root: int,
+) -> None:
+    """`commsim steps`: one picture, as the command line asks for it.
+
+    Raises
+    ------
+    InputError
+        For a case that the algorithm refuses, too many ranks, or a file ending that no picture has.
+    """
+    if output.suffix not in (".svg", ".png") or not os.access(output.parent, os.W_OK):
+        raise InputError(f"-o {output}: must be a .svg or .png file in a folder that exists")
+    if not 1 <= n_ranks <= MOST_DRAWN:
+        raise InputError(f"--ranks {n_ranks}: a picture has 1 to {MOST_DRAWN} ranks, each a line")
+    n_bytes = parse_bytes(size)
+    accepts = acceptor(n_ranks, [n_bytes], groups, prove=file is not None, root=root)
+    algorithms, _ = chosen(collective, text, file, accepts)
+    if len(algorithms) > 1:
+        raise InputError(f"-a {text} names {len(algorithms)} algorithms; a picture has one")
+    figure = steps(algorithms[0], n_ranks, n_bytes=n_bytes, groups=groups, root=root)
+    save(figure, output.parent, output.stem, endings=(output.suffix[1:],))
+
+
+def main() -> None:
+    """Write all pages and pictures; remove those of algorithms that are gone."""
+    written = set()
+    for path, text, algorithm in pages():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        written.add(path)
+        if algorithm is not None:
+            shown, n_ranks = pictured(algorithm)
+            picture = path.with_suffix(".svg")
+            save_small(steps(shown, n_ranks, groups=PICTURED_GROUPS), picture)
+            written.add(picture)
+    for path in [*FOLDER.rglob("*.md"), *FOLDER.rglob("*.svg")]:
+        if path not in written:
+            path.unlink()
+    sys.stdout.write(f"{len(written)} files in {FOLDER}\n")
+
+
+if __name__ == "__main__":
+    main()

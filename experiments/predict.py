@@ -1,0 +1,72 @@
+"""`commsim simulate`: every algorithm that was asked for, at every size, on one system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import commsim
+import topologies
+from commsim.collective import collective_named
+from commsim.errors import ImpossibleResultError, RefusedError
+from commsim.models import MODELS
+from commsim.units import format_money
+from experiments.choose import acceptor, chosen
+from experiments.progress import track, watched
+from experiments.sizes import volume
+
+
+def predict(
+    collective: str,
+    text: str,
+    file: str | None,
+    *,
+    system: str,
+    sizes: tuple[str | None, str | None, str | None, int],
+    matrix: Path | None,
+    n_ranks: int | None,
+    model: str,
+    root: int,
+    dtype: str,
+) -> tuple[list[commsim.Result], dict[str, Any]]:
+    """Results, and facts for people. Parameters as the command line has them.
+
+    Raises
+    ------
+    InputError
+        For what was written and cannot be meant, or what an algorithm that was named refuses.
+    ImpossibleResultError
+        If the model's answer is below a bound, and nothing else was asked for.
+    """
+    kind, machine = collective_named(collective), topologies.find(system)
+    ranks = machine.n_devices if n_ranks is None else n_ranks
+    moved = volume(kind, ranks, dtype, sizes, matrix)
+    accepts = acceptor(ranks, moved.sizes, machine.ranks_per_node(ranks), prove=file is not None, root=root)
+    algorithms, left_out = chosen(collective, text, file, accepts)
+    results, refused = [], list(left_out)
+    cases = [(n_bytes, one) for n_bytes in moved.sizes for one in algorithms]
+    if len(cases) == 1:  # the progress of one is its steps, that of many their number
+        cases = [(n_bytes, watched(one)) for n_bytes, one in cases]
+    options: dict[str, Any] = {"n_ranks": ranks, "model": model, "root": root, "dtype": dtype, "counts": moved.counts}
+    for n_bytes, one in track(cases, "simulating", len(cases), shown=len(cases) > 1):
+        try:
+            results.append(commsim.simulate(one, machine, n_bytes, **options))
+        except (ImpossibleResultError, RefusedError) as error:
+            if text != "all":
+                raise
+            if str(error) not in refused:
+                refused.append(str(error))
+    if not results:
+        raise ImpossibleResultError("; ".join(refused))
+    facts: dict[str, Any] = {
+        "system": f"{machine.name}, {ranks} ranks",
+        "model": f"{model}: {MODELS[model].description}",
+    }
+    if machine.notes.get("oversubscribed"):
+        facts["WARNING"] = "calibrated with more ranks than cores: do not trust its speed"
+    if machine.price_usd is not None:
+        assumed = f", ASSUMED: {machine.assumed['price']}" if "price" in machine.assumed else ""
+        facts["price"] = f"{format_money(machine.price_usd)}{assumed}"
+    facts.update(moved.notes)
+    facts.update({f"left out {index}": reason for index, reason in enumerate(refused, 1)})
+    return results, facts
