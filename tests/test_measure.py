@@ -6,31 +6,65 @@ import pytest
 import collectives
 import topologies
 from collectives import mpi
-from commsim import simulate
-from commsim.collective import ALLREDUCE
+from collectives.registry import all_algorithms
+from commsim import execute_in_process, simulate
+from commsim.collective import ALLREDUCE, collective_named
 from commsim.errors import ExecutionError
 from experiments.comparison import Comparison, score, series
-from experiments.measure import PERIOD, _filled, _pattern, _wanted, count_wrong, repeats, slowest_times
+from experiments.measure import (
+    PERIOD,
+    _filled,
+    _pattern,
+    count_wrong,
+    expected,
+    expected_by_counts,
+    repeats,
+    slowest_times,
+)
 from experiments.plan import scaling
 from experiments.published import nccl_tests
+
+
+def whole(op, n_ranks, count, kind=ALLREDUCE):
+    return expected(kind, 0, n_ranks, count, op=op, dtype="float64", root=0)
 
 
 @pytest.mark.parametrize("op", ["sum", "prod", "max", "min"])
 @pytest.mark.parametrize("n_ranks", [2, 16, 17, 18])
 def test_wrong_results_are_counted(op, n_ranks):
     """A missing contribution, a contribution twice and a chunk out of place all show."""
-    wanted = _wanted(ALLREDUCE, n_ranks, op, "float64", 0)
-    right = _filled(wanted, 3 * PERIOD + 5)
-    assert count_wrong(right, wanted, n_ranks) == 0
-    ufunc = mpi.op_named(op)
-    missing = _pattern(0, op, "float64")
-    for rank in range(1, n_ranks - 1):
-        missing = ufunc(missing, _pattern(rank, op, "float64"))
-    shifted = np.roll(right, 7)
-    assert count_wrong(shifted, wanted, n_ranks) > (100 if op in ("sum", "prod") else 0)
+    wanted = whole(op, n_ranks, 3 * PERIOD + 5)
+    assert count_wrong(wanted.copy(), wanted, n_ranks) == 0
+    ufunc = mpi.operation(op).function
+    missing = whole(op, n_ranks - 1, len(wanted))
+    assert count_wrong(np.roll(wanted, 7), wanted, n_ranks) > (100 if op in ("sum", "prod") else 0)
+    assert count_wrong(wanted[:-1], wanted, n_ranks) == len(wanted)
     if op in ("sum", "prod"):
-        assert count_wrong(_filled(missing, len(right)), wanted, n_ranks) > 100
-        assert count_wrong(ufunc(right, _filled(_pattern(1, op, "float64"), len(right))), wanted, n_ranks) > 100
+        assert count_wrong(missing, wanted, n_ranks) > 100
+        assert count_wrong(ufunc(wanted, _filled(_pattern(1, op, "float64"), len(wanted))), wanted, n_ranks) > 100
+
+
+@pytest.mark.parametrize(
+    "name", ["reduce", "reduce_scatter", "allgather", "gather", "scatter", "alltoall", "broadcast"]
+)
+def test_what_is_expected_is_what_the_executor_gives(name):
+    """The library's simplest algorithm of each collective, on the patterns of the measurement."""
+    kind, n_ranks, count, root = collective_named(name), 5, 35, 3
+    algorithm = all_algorithms(name)[0]
+    buffers = np.array([_filled(_pattern(rank, "sum", "int64"), count) for rank in range(n_ranks)])
+    found = execute_in_process(algorithm, buffers, root=root * kind.rooted)
+    for rank in range(n_ranks):
+        wanted = expected(kind, rank, n_ranks, count, op="sum", dtype="int64", root=root)
+        got = mpi.result_view(kind, rank, n_ranks, root, found[rank], found[rank] if kind.has_output else None)
+        assert count_wrong(got, wanted, n_ranks) == 0
+
+
+def test_what_is_expected_of_an_alltoallv():
+    counts = np.array([[1, 2], [3, 0]])
+    data = [_filled(_pattern(rank, "sum", "int64"), 3) for rank in range(2)]
+    wanted = [[*data[0][:1], *data[1][:3]], data[0][1:3]]
+    for rank in range(2):
+        assert expected_by_counts(rank, counts, op="sum", dtype="int64").tolist() == list(wanted[rank])
 
 
 def test_every_rank_has_data_of_its_own():

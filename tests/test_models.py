@@ -18,28 +18,16 @@ from commsim.system import BySize, Endpoint
 from commsim.topology import NO_LINK, Links, Topology
 
 MIB = 2**20
-RANKS = [*range(1, 41), 64, 100, 128]
-SPECS = [(a.collective.name, a.name) for a in registry.all_algorithms()]
-MORE = [("broadcast", f"chain:segments={s}") for s in (2, 7)]
-MORE += [("allreduce", f"node_split:inter={i}") for i in ("linear", "rabenseifner", "recursive_doubling", "node_split")]
-
+SPECS = [  # parameters fixed: a default may change with the size
+    *(
+        ("allreduce", name)
+        for name in ("linear", "node_split:inter=ring", "rabenseifner", "recursive_doubling", "ring")
+    ),
+    *(("broadcast", name) for name in ("binomial", "chain:segments=3", "scatter_allgather")),
+    *(("allgather", "linear"), ("alltoall", "pairwise"), ("reduce_scatter", "circulant")),
+]
 # ---------------------------------------------------------------------------------------------------------------------
 # Closed forms
-
-
-@pytest.mark.parametrize(("collective", "spec"), SPECS + MORE)
-def test_hockney_is_the_stated_cost(collective, spec):
-    latency_s, overhead_s, bandwidth_Bps, gamma = 3e-7, 2e-7, 8e9, 5e-11
-    for n_ranks in RANKS:
-        system = topologies.star(n_ranks, bandwidth_Bps, latency_s, overhead_s, gamma_s_per_byte=gamma)
-        chosen = registry.find(collective, spec).resolved(n_ranks, 2**17)
-        n_bytes = 4 * Schedule(chosen, n_ranks).n_chunks * 24
-        alpha = 2 * latency_s + 2 * overhead_s
-        cost_s = chosen.cost_s(n_ranks, n_bytes, alpha, 1 / bandwidth_Bps, gamma)
-        for root in {0, n_ranks // 2} if chosen.collective.rooted else {0}:
-            result = simulate(chosen, system, n_bytes, root=root)
-            assert result.time_s == pytest.approx(cost_s, rel=1e-9, abs=0), (n_ranks, root)
-            assert result.finish_s.max() == result.time_s
 
 
 @pytest.mark.parametrize("ranks_per_node", [1, 2, 4, 8, 16])
@@ -208,7 +196,7 @@ def random_exchange(rng, n_ranks):
     if rng.random() < 0.25:
         root, start, length = int(rng.integers(n_ranks)), int(rng.integers(N_CHUNKS)), int(rng.integers(1, N_CHUNKS))
         inward = rng.random() < 0.6
-        others = [r for r in range(n_ranks) if r != root]
+        others = [*range(root - 1, -1, -1), *range(root + 1, n_ranks)]
         pairs = [(r, root, start, length, reduce) if inward else (root, r, start, length, False) for r in others]
         make = {"send": chunks(start, length), "receive": chunks(start, length)}
         options = {"reduce": reduce} if inward else {}
@@ -319,7 +307,7 @@ def test_a_late_reduction_holds_up_those_behind_it():
 
 CASES = st.fixed_dictionaries(
     {
-        "case": st.sampled_from([spec if spec[1] != "chain" else ("broadcast", "chain:segments=3") for spec in SPECS]),
+        "case": st.sampled_from(SPECS),
         "n_ranks": st.integers(1, 12),
         "n_elements": st.integers(0, 5000),
         "model": st.sampled_from(sorted(MODELS)),
@@ -341,7 +329,8 @@ def time_of(v):
         v["gap_ns"] * 1e-9,
         v["gamma_ps"] * 1e-12,
     )
-    return simulate(registry.find(*v["case"]), system, 4 * v["n_elements"], model=v["model"])
+    n_elements = v["n_elements"] // v["n_ranks"] * v["n_ranks"]  # an alltoall sends equally much to each
+    return simulate(registry.find(*v["case"]), system, 4 * n_elements, model=v["model"])
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
@@ -380,10 +369,11 @@ SYSTEMS = [
 def test_bytes_are_conserved_link_by_link(case, spec):
     system = topologies.find(spec)
     links, n_devices = system.topology.links, system.n_devices
-    for n_bytes in (0, 4 * 16 * 5, 4 * 97):
+    for n_bytes in (0, 4 * 16 * 5, 4 * 97 if case[0] != "alltoall" else 4 * 16):
         result = simulate(registry.find(*case), system, n_bytes, timeline=True)
-        assert result.link_bytes[links.dst < n_devices].sum() == result.timeline.n_bytes.sum()
-        assert result.link_bytes[links.src < n_devices].sum() == result.timeline.n_bytes.sum()
+        moved = result.timeline.n_bytes[result.timeline.src != result.timeline.dst].sum()
+        assert result.link_bytes[links.dst < n_devices].sum() == moved
+        assert result.link_bytes[links.src < n_devices].sum() == moved
         enters = np.bincount(links.dst, result.link_bytes, system.topology.n_vertices)
         leaves = np.bincount(links.src, result.link_bytes, system.topology.n_vertices)
         np.testing.assert_array_equal(enters[n_devices:], leaves[n_devices:])

@@ -29,7 +29,7 @@ def test_a_list_of_specs_keeps_parameters_with_their_name():
 
 
 def test_keys_are_the_factory_signature_without_units():
-    assert list(keys_of(topologies.star)) == ["hosts", "bandwidth", "latency", "overhead", "gap", "gamma"]
+    assert list(keys_of(topologies.star)) == ["hosts", "bandwidth", "latency", "overhead", "gap", "gamma", "in_network"]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,9 @@ def test_a_wrong_algorithm_is_refused_with_a_remedy(collective, spec, said):
         ("broadcast", "chain:segments=-3", 4, "segments=-3"),
         ("allreduce", "node_split:ranks_per_node=3", 8, "try ranks_per_node=2"),
         ("allreduce", "node_split:ranks_per_node=0", 8, "ranks_per_node=0"),
+        ("allreduce", "node_split:ranks_per_node=8x3", 64, "try ranks_per_node=8x2"),
+        ("allreduce", "torus_bucket:shape=4x4", 24, "try shape=4x6"),
+        ("allgather", "neighbor_exchange", 7, "ring takes any"),
         ("allreduce", "node_split:ranks_per_node=2,inter=rnig", 8, "did you mean 'ring'?"),
         ("allreduce", "node_split:inter=node_split:ranks_per_node=3", 16, "node_split refuses 4 ranks"),
     ],
@@ -158,11 +161,14 @@ def test_a_parameter_without_any_default_must_be_given():
 
 def test_open_parameters_are_chosen_for_the_case():
     node_split = registry.find("allreduce", "node_split")
-    assert node_split.resolved(12).params == {"ranks_per_node": 3, "inter": "rabenseifner"}
-    assert node_split.resolved(32, groups=8).spec == "node_split:ranks_per_node=8,inter=rabenseifner"
+    assert node_split.resolved(12).params == {"ranks_per_node": (3,), "intra": "ring", "inter": "rabenseifner"}
+    assert node_split.resolved(32, groups=8).spec == "node_split:ranks_per_node=8,intra=ring,inter=rabenseifner"
     assert node_split.with_params(ranks_per_node=4).resolved(12).params["inter"] == "ring"
-    assert registry.find("broadcast", "chain").resolved(4, 2**20).params == {"segments": 8}
-    assert registry.find("broadcast", "chain:segments=3").resolved(4, 2**20).params == {"segments": 3}
+    two_levels = "node_split:ranks_per_node=8x4,intra=ring,inter=rabenseifner"
+    assert registry.find("allreduce", two_levels).spec == two_levels
+    assert node_split.with_params(ranks_per_node=(8, 4)).resolved(64).spec == two_levels
+    assert registry.find("broadcast", "chain").resolved(4, 2**20).params == {"segments": 8, "chains": 1}
+    assert registry.find("broadcast", "chain:segments=3").resolved(4, 2**20).params == {"segments": 3, "chains": 1}
     with pytest.raises(RefusedError, match="ranks_per_node=8"):
         node_split.resolved(12, groups=8)
 

@@ -55,6 +55,16 @@ def test_without_an_endpoint_the_generators_keys_count(tmp_path):
     assert (found.name, found.endpoint) == (system.name, system.endpoint)
 
 
+def test_switches_that_reduce_and_copy_are_a_key_of_the_generator(tmp_path):
+    system = read(tmp_path, GOOD.replace("hosts = 4", 'hosts = 4\nin_network = "multicast"'))
+    assert system.in_network == {"all": {"multicast"}}
+    assert read(tmp_path, GOOD).in_network == {}
+    with pytest.raises(InputError, match=r"machine\.toml: unknown in_network 'cast'; did you mean 'multicast'"):
+        read(tmp_path, GOOD.replace("hosts = 4", 'hosts = 4\nin_network = "cast"'))
+    with pytest.raises(InputError, match="in_network=True: True is not a text"):
+        read(tmp_path, GOOD.replace("hosts = 4", "hosts = 4\nin_network = true"))
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import topologies
-from commsim.errors import InputError
+from commsim.errors import InputError, RefusedError
 from commsim.topology import NO_LINK, Links, Topology
 from topologies.dgx import ASSUMED, superpod_tree
 from topologies.fat_tree import FatTree
@@ -267,8 +267,53 @@ def test_figures_of_dgx_can_be_given_and_the_assumed_ones_are_listed():
     path = dgx.topology.path(np.array([0, 0]), np.array([1, 8]))
     assert path.latency_s.tolist() == pytest.approx([10e-6, 2 * 0.9e-6 + 2 * 0.7e-6])
     assert path.bandwidth_Bps.tolist() == [1e9, 2e9]
-    assert set(ASSUMED) - set(dgx.assumed) == {"nvlink_latency"}  # given, so no longer assumed
+    assert set(ASSUMED) - set(dgx.assumed) == {"nvlink_latency", "in_network"}  # given; not there
     assert set(ASSUMED) == {
-        *("nvlink_latency", "pcie_latency", "fabric_latency", "pcie bandwidth", "gamma", "price"),
+        *("nvlink_latency", "pcie_latency", "fabric_latency", "pcie bandwidth", "gamma", "price", "nvls", "in_network"),
     }
     assert all("20" in reason for reason in ASSUMED.values())  # each with its date
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Switches that reduce and copy
+
+BOTH = {"reduce", "multicast"}
+PLAIN = {
+    "star": "star:hosts=4,bandwidth=1GB/s,latency=1us",
+    "xgft": "xgft:down=2x2,up=1x1,bandwidth=1GB/s,latency=1us",
+    "dgx_h100": "dgx_h100:nodes=2",
+}
+
+
+@pytest.mark.parametrize("spec", PLAIN.values(), ids=PLAIN)
+@pytest.mark.parametrize(
+    ("word", "abilities"), [("none", set()), ("reduce", {"reduce"}), ("multicast", {"multicast"}), ("both", BOTH)]
+)
+def test_a_word_says_what_the_switches_do(spec, word, abilities):
+    found = topologies.find(f"{spec},in_network={word}").in_network
+    assert found.get("all", set()) == abilities
+    assert ("all" in found) == bool(abilities)
+
+
+@pytest.mark.parametrize("spec", PLAIN.values(), ids=PLAIN)
+def test_another_word_is_refused(spec):
+    with pytest.raises(InputError, match="unknown in_network 'bith'; did you mean 'both'"):
+        topologies.find(f"{spec},in_network=bith")
+    with pytest.raises(InputError, match="known: both, multicast, none, reduce"):
+        topologies.find(f"{spec},in_network=7")
+
+
+def test_nvswitches_always_reduce_and_copy_and_infiniband_where_it_is_said():
+    dgx, sharp = topologies.dgx_h100(2), topologies.dgx_h100(2, in_network="both")
+    assert dgx.in_network == {"node": BOTH}
+    assert sharp.in_network == {"node": BOTH, "all": BOTH}
+    assert ("in_network" in dgx.assumed, "in_network" in sharp.assumed, "nvls" in dgx.assumed) == (False, True, True)
+    near, far = (np.array([0]), np.array([7])), (np.array([0, 0]), np.array([7, 8]))
+    dgx.require_fabric("reduce", *near, "nvls")
+    sharp.require_fabric("reduce", *far, "sharp")
+    with pytest.raises(
+        RefusedError, match=r"sharp needs switches that multicast between rank 0 and rank 8: .* inside a node"
+    ):
+        dgx.require_fabric("multicast", *far, "sharp")
+    with pytest.raises(RefusedError, match=r"star.* has them nowhere; .* in_network=reduce"):
+        topologies.find(PLAIN["star"]).require_fabric("reduce", np.array([1]), np.array([0]), "sharp")

@@ -1,0 +1,16 @@
+"""What the suite says at its end, beside pytest's own lines."""
+
+from collections import Counter
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many mutants were refused, and how many were shown to be equivalent, over all algorithms."""
+    counts = {"mutants refused": Counter(), "mutants equivalent": Counter()}
+    for report in terminalreporter.getreports("passed"):
+        for key, value in report.user_properties if report.when == "call" else ():
+            if key in counts:
+                counts[key].update(value)
+    for key, by_kind in counts.items():
+        if by_kind:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(by_kind.items()))
+            terminalreporter.write_line(f"{key}: {by_kind.total()} ({kinds})")
