@@ -11,7 +11,7 @@ from commsim.bounds import bound_s
 from commsim.errors import ImpossibleResultError, InputError, unknown_name
 from commsim.layout import Layout, MatrixLayout
 from commsim.models import MODELS
-from commsim.models.contention_free import Run, run
+from commsim.models.contention_free import Run
 from commsim.result import Result
 from commsim.schedule import Schedule
 from commsim.selection import Ints
@@ -77,7 +77,7 @@ def simulate(
         Size of the vector: ``2**20`` or ``"1MiB"``.
     n_ranks : int, optional
         All devices of the system by default; ranks fill it in order.
-    model : {"hockney", "loggp"}
+    model : {"fluid", "hockney", "loggp"}
     root : int
     dtype : str
         Chunks are whole elements of it.
@@ -116,7 +116,7 @@ def simulate(
     schedule = Schedule(resolved, ranks, root)
     layout = _layout(schedule, size, dtype, counts)
     wanted = np.arange(ranks) if timeline is True else None if timeline is False else np.asarray(timeline)
-    done = run(schedule, system, layout, MODELS[model], wanted)
+    done = MODELS[model].run(schedule, system, layout, wanted)
     collective = resolved.collective
     between = None if counts is None else np.asarray(counts) * item_bytes(dtype)
     bound = bound_s(collective, system, ranks, size, root, in_network=done.in_network, between=between)
@@ -132,7 +132,7 @@ def simulate(
         system=system.name,
         placement="packed",
         model=model,
-        engine="contention-free",
+        engine=MODELS[model].engine,
         n_ranks=ranks,
         n_bytes=size,
         time_s=time_s,

@@ -46,6 +46,11 @@ class Model:
 
     name: str
     description: str
+    engine = "contention-free"
+
+    def run(self, schedule: Schedule, system: System, layout: Layout, timeline_ranks: Ints | None = None) -> Run:
+        """Advance every rank's clock through the schedule; see :func:`run`."""
+        return run(schedule, system, layout, self, timeline_ranks)
 
     def charged_bytes(self, n_bytes: Any) -> Any:
         """Bytes that the model puts on a link for a message."""
@@ -184,7 +189,7 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
 
 def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool, bytes]:
     """All exchanges of a step as one: src, dst, bytes, whether each reduces, whether one each way at most, key."""
-    n_bytes = [_sizes(part, layout) for part in parts]
+    n_bytes = [message_sizes(part, layout) for part in parts]
     if len(parts) == 1:
         part = parts[0]
         key = part.key + (part.fabric or "").encode()
@@ -196,7 +201,7 @@ def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any
     return src, dst, sizes, reduces, False, b"+".join(part.key + (part.fabric or "").encode() for part in parts)
 
 
-def _sizes(messages: Messages, layout: Layout) -> Any:
+def message_sizes(messages: Messages, layout: Layout) -> Any:
     """Bytes of each message, the same at both ends."""
     received = layout.bytes_of(messages.receive, messages.dst)
     if not layout.is_uniform:

@@ -1,0 +1,302 @@
+"""Fluid: every message is a flow with its max-min fair share of every link on its way; ranks have their own clocks.
+
+The fluid model of flow-level simulators (Velho, Legrand: Accuracy study and improvement of network simulation in the
+SimGrid framework, SIMUTools 2009). Rendezvous: where no link is shared it equals hockney. Weakness: shares adapt at
+once, and nothing is lost or queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from commsim.errors import InputError, RefusedError, ScheduleError
+from commsim.layout import Layout
+from commsim.messages import Matcher
+from commsim.models.contention_free import TIMELINE_ROWS, Run, message_sizes
+from commsim.program import Exchange, Lanes, Step
+from commsim.result import Timeline
+from commsim.schedule import Schedule
+from commsim.selection import Ints
+from commsim.system import Endpoint, System
+from commsim.topology import Floats
+
+MAX_MESSAGES = 20_000_000  # all of them are kept while the events run: about 150 B each
+
+
+class Fluid:
+    """Max-min fair sharing of every link, event by event."""
+
+    name = "fluid"
+    description = "max-min fair sharing of every link, event by event (Velho, Legrand 2009)"
+    engine = "events"
+
+    def run(self, schedule: Schedule, system: System, layout: Layout, timeline_ranks: Ints | None = None) -> Run:
+        """Play all messages of a schedule.
+
+        Parameters
+        ----------
+        schedule : Schedule
+            Of all ranks.
+        system : System
+        layout : Layout
+        timeline_ranks : array, optional
+            Record the messages that these ranks send or receive.
+
+        Raises
+        ------
+        InputError
+            If there are too many messages, or the timeline would be too long.
+        RefusedError
+            If the schedule asks the fabric to reduce or to multicast.
+        """
+        return play(_Unrolled(schedule, layout, system.endpoint).table(), system, timeline_ranks)
+
+
+@dataclass
+class MessageTable:
+    """Messages and the gates that post them, for :func:`play`. Arrays (n_messages,) unless said.
+
+    A gate opens when all that it waits for has happened. ``post_src`` and ``post_dst`` are the gates that post the
+    two ends of a message, ``then_src`` and ``then_dst`` those that wait for them. ``reduction_s`` is negative where
+    the receiver only copies; reductions posted by one gate run in the order of messages. ``chain_from``,
+    ``chain_to``: gates that open others.
+    """
+
+    n_ranks: int
+    n_gates: int
+    src: Ints
+    dst: Ints
+    post_src: Ints
+    post_dst: Ints
+    then_src: Ints
+    then_dst: Ints
+    n_bytes: Ints
+    overhead_s: Floats
+    share: Floats  # of the bandwidth of its way
+    eager: Any
+    reduction_s: Floats
+    step: Ints
+    last_gate: Ints  # (n_ranks,): when it opens, the rank has ended
+    n_together: int  # messages that can be on their way at once, at most
+    chain_from: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    chain_to: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    n_steps: int = 0
+
+
+class _Unrolled:
+    """A schedule as a message table: every rank goes from gate to gate, one for each step that it takes part in."""
+
+    def __init__(self, schedule: Schedule, layout: Layout, endpoint: Endpoint) -> None:
+        self._schedule, self._layout, self._endpoint = schedule, layout, endpoint
+        self._matcher = Matcher(schedule)
+        self._columns: list[tuple[Any, ...]] = []
+        self._chains: list[tuple[Ints, Ints]] = []
+        self._n_gates = schedule.n_ranks
+        self._n_steps = self._n_messages = 0
+        self._most: list[Ints] = []  # for each lane, the most messages that each rank sends in a step
+
+    def table(self) -> MessageTable:
+        """All of it."""
+        last = self._lane(self._schedule, np.arange(self._schedule.n_ranks))
+        kinds = (*(np.int64,) * 7, np.float64, np.float64, np.float64, np.int64)
+        empty = tuple(np.empty(0, dtype=kind) for kind in kinds)
+        columns: list[Any] = [np.concatenate(column) for column in zip(empty, *self._columns, strict=True)]
+        src, dst, post_src, post_dst, then_src, then_dst, n_bytes, overhead, share, reduction, step = columns
+        chains: list[Any] = [np.concatenate(ends) for ends in zip(*self._chains, strict=True)]
+        return MessageTable(
+            n_ranks=self._schedule.n_ranks,
+            n_gates=self._n_gates,
+            src=src,
+            dst=dst,
+            post_src=post_src,
+            post_dst=post_dst,
+            then_src=then_src,
+            then_dst=then_dst,
+            n_bytes=n_bytes,
+            overhead_s=overhead,
+            share=share,
+            eager=np.zeros(len(src), dtype=np.bool_),
+            reduction_s=reduction,
+            step=step,
+            last_gate=last,
+            n_together=int(sum(most.sum() for most in self._most)),
+            **dict(zip(("chain_from", "chain_to"), chains, strict=False)),
+            n_steps=self._n_steps,
+        )
+
+    def _lane(self, steps: Iterable[Step], at: Ints, passed: list[Ints] | None = None) -> Ints:
+        """The steps of one lane from the gates `at` (n_ranks,) on; where it ends. `passed` collects where it was."""
+        most = np.zeros(len(at), dtype=np.int64)
+        for step in steps:
+            if passed is not None:
+                passed.append(at)
+            at = self._fork(step, at) if isinstance(step, Lanes) else self._step(step, at, most)
+        self._most.append(most)
+        return at
+
+    def _fork(self, fork: Lanes, at: Ints) -> Ints:
+        """Every lane begins at gates of its own; all end in one gate for each rank."""
+        ends, begins = [], at
+        for program in fork.programs:
+            passed: list[Ints] = []
+            end = self._lane(program, self._after([begins]), passed)
+            ends.append(end)
+            begins = [*passed, end][min(fork.stagger, len(passed))] if fork.stagger else at
+        return self._after(ends)
+
+    def _after(self, gates: list[Ints]) -> Ints:
+        """New gates, for each rank one, that open when those of all lists have."""
+        new = np.arange(self._n_gates, self._n_gates + len(gates[0]))
+        self._n_gates += len(new)
+        self._chains += [(old, new) for old in gates]
+        return new
+
+    def _step(self, step: list[Exchange], at: Ints, most: Ints) -> Ints:
+        index = self._n_steps
+        self._n_steps += 1
+        parts = [self._matcher.messages(exchange, index) for exchange in step]
+        parts = [part for part in parts if len(part.src)]
+        if not parts:
+            return at
+        if any(part.fabric for part in parts):
+            raise RefusedError(
+                f"{self._schedule.algorithm.spec} reduces or multicasts in the fabric, which fluid does not model yet; "
+                "use hockney"
+            )
+        src, dst = (np.concatenate([getattr(part, end) for part in parts]) for end in ("src", "dst"))
+        sizes = [np.broadcast_to(message_sizes(part, self._layout), len(part.src)) for part in parts]
+        n_bytes, reduces = (
+            np.concatenate(sizes),
+            np.repeat([part.reduce for part in parts], [len(p.src) for p in parts]),
+        )
+        self._n_messages += len(src)
+        if self._n_messages > MAX_MESSAGES:
+            raise InputError(
+                f"{self._schedule.algorithm.spec} on {self._schedule.n_ranks} ranks has more than {MAX_MESSAGES} "
+                "messages, too many to keep; use fewer ranks or segments, or the model hockney"
+            )
+        taking_part = np.zeros(len(at), dtype=bool)
+        taking_part[src] = taking_part[dst] = True
+        after = at.copy()
+        n_new = int(taking_part.sum())
+        after[taking_part] = np.arange(self._n_gates, self._n_gates + n_new)
+        self._n_gates += n_new
+        np.maximum(most, np.bincount(src, minlength=len(at)), out=most)
+        overhead, share, reduction = message_costs(self._endpoint, src, dst, n_bytes, reduces)
+        ends = (at[src], at[dst], after[src], after[dst])
+        self._columns.append((src, dst, *ends, n_bytes, overhead, share, reduction, np.full(len(src), index)))
+        return after
+
+
+def message_costs(
+    endpoint: Endpoint, src: Ints, dst: Ints, n_bytes: Any, reduces: Any
+) -> tuple[Floats, Floats, Floats]:
+    """What the messages of one step cost their ends: overhead, share of the bandwidth, time of reduction (or -1)."""
+    overhead, share = endpoint.message.at(n_bytes)
+    remote = src != dst
+    if endpoint.both_ways is not None:
+        n = int(max(src.max(initial=0), dst.max(initial=0))) + 1
+        sends, receives = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        sends[src[remote]] = receives[dst[remote]] = True
+        both = (sends & receives)[src] | (sends & receives)[dst]
+        overhead_both, share_both = endpoint.both_ways.at(n_bytes)
+        overhead, share = np.where(both, overhead_both, overhead), np.where(both, share_both, share)
+    reduction_overhead, throughput_Bps = endpoint.reduction.at(n_bytes)
+    reduction = np.where(reduces, reduction_overhead + n_bytes / throughput_Bps, -1.0)
+    return overhead * remote, np.broadcast_to(share, len(src)).astype(np.float64), reduction
+
+
+def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None) -> Run:
+    """Play a table of messages on a system, event by event.
+
+    Raises
+    ------
+    ScheduleError
+        If messages wait for each other for ever.
+    """
+    from commsim.models.event_loop import Gates, Messages, Outcome, run_events
+    from commsim.models.max_min import network
+
+    n, links = len(table.src), system.topology.links
+    key, pair = np.unique(table.src * table.n_ranks + table.dst, return_inverse=True)
+    path = system.topology.path(*np.divmod(key, table.n_ranks))
+    paths = np.ascontiguousarray(path.hops if path.hops.shape[1] else np.full((len(key), 1), -1))
+    bandwidth_Bps = path.bandwidth_Bps[pair]
+    messages = Messages(
+        *(table.src, table.dst, table.post_src, table.post_dst, table.then_src, table.then_dst),
+        table.n_bytes.astype(np.float64),
+        np.maximum(table.n_bytes - table.eager, 0).astype(
+            np.float64
+        ),  # eager, as LogGP counts: m - 1 bytes after the first
+        np.where(table.share < 1, table.share * bandwidth_Bps, np.inf),
+        table.overhead_s,
+        table.eager,
+        table.reduction_s,
+        pair.astype(np.int64),
+        _packed(paths).astype(np.int64),
+        path.latency_s,
+    )
+    gates = Gates(**_gates(table))
+    out = Outcome(
+        start_s=np.full(n, -1.0),
+        end_s=np.full(n, -1.0),
+        link_bytes=np.zeros(len(links.src)),
+        link_wire=np.zeros(len(links.src)),
+        reduced_s=np.zeros(table.n_ranks),
+        n=np.zeros(3, dtype=np.int64),
+    )
+    net = network(links.bandwidth_Bps, max(min(table.n_together, n), 1), paths.shape[1])
+    run_events(messages, gates, net, system.endpoint.gap_s, out)
+    if (gates.waits > 0).any():
+        stuck = np.flatnonzero(out.end_s < 0)
+        src, dst, step = (int(column[stuck[0]]) for column in (table.src, table.dst, table.step))
+        raise ScheduleError(f"{len(stuck)} messages wait for ever, the first from rank {src} to {dst} in step {step}")
+    latest = np.zeros(table.n_steps + 1)
+    np.maximum.at(latest, table.step, path.latency_s[pair] + 2 * table.overhead_s)
+    return Run(
+        gates.opens_s[table.last_gate],
+        out.reduced_s,
+        float(latest.sum()),
+        out.link_bytes,
+        out.link_wire / links.bandwidth_Bps,
+        n,
+        table.n_steps,
+        in_network=False,
+        timeline=_timeline(table, out, timeline_ranks),
+    )
+
+
+def _packed(paths: Ints) -> Ints:
+    """Links first, padding behind: the loop looks at the first to see whether there is a way at all."""
+    packed: Ints = np.take_along_axis(paths, np.argsort(paths < 0, axis=1, kind="stable"), axis=1)
+    return packed
+
+
+def _gates(table: MessageTable) -> dict[str, Any]:
+    n, n_gates = len(table.src), table.n_gates
+    waits = np.bincount(table.then_src, minlength=n_gates) + np.bincount(table.then_dst, minlength=n_gates)
+    waits += np.bincount(table.chain_to, minlength=n_gates)
+    posts = np.stack([table.post_src, table.post_dst], axis=1).ravel()  # 2*m, 2*m + 1
+    reduced = np.flatnonzero(table.reduction_s >= 0)
+    columns = {"": (posts, np.arange(2 * n)), "order_": (table.post_dst[reduced], reduced)}
+    columns["chain_"] = (table.chain_from, table.chain_to)
+    made: dict[str, Any] = {"waits": waits, "opens_s": np.zeros(n_gates)}
+    for word, (gate, what) in columns.items():
+        listed = {"": "ends", "order_": "order", "chain_": "chain"}[word]
+        made[f"{word}first"] = np.append(0, np.cumsum(np.bincount(gate, minlength=n_gates)))
+        made[listed] = what[np.argsort(gate, kind="stable")]
+    return made
+
+
+def _timeline(table: MessageTable, out: Any, ranks: Ints | None) -> Timeline | None:
+    if ranks is None:
+        return None
+    mine = np.flatnonzero(np.isin(table.src, ranks) | np.isin(table.dst, ranks))
+    if len(mine) > TIMELINE_ROWS:
+        raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
+    whole = Timeline(table.step, table.src, table.dst, table.n_bytes, out.start_s, out.end_s)
+    return Timeline(**{word: column[mine] for word, column in vars(whole).items()})
