@@ -35,7 +35,7 @@ def test_keys_are_the_factory_signature_without_units():
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("", "unknown system ''; known: dgx_h100, star, xgft"),
+        ("", "unknown system ''; known: dgx_h100, dragonfly"),
         ("sta:hosts=4", "did you mean 'star'?"),
         ("star", "needs hosts="),
         ("star:", "needs hosts="),

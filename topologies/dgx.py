@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from commsim.errors import InputError
-from commsim.selection import Ints
 from commsim.spec import join_spec
 from commsim.system import Endpoint, System
-from commsim.topology import NO_LINK, Links, Topology
 from commsim.units import parse_bandwidth
-from topologies.fat_tree import FatTree
+from topologies.cables import Cable
+from topologies.fat_tree import FatTree, tree_topology
 from topologies.in_network import WORDS, everywhere
+from topologies.rails import rails
 
 GPUS = 8  # a node, each with its own NIC: the rail
+UNIT = 32  # nodes of a scalable unit, which share 8 leaves
 
 # Each figure with its source; what has none stands in ASSUMED.
 NVLINK_BPS = 18 * 20.6e9  # 18 NVLink4 of 20.6 GB/s per direction as NCCL counts them (NCCL 2.30 topo.h, sm90)
@@ -46,12 +45,12 @@ def superpod_tree(nodes: int) -> FatTree:
     1:1 everywhere, 64-port switches. Up to 8 units two tiers, beyond that pods of 4 units under core switches: for 1 to
     64 units the counts of the DGX SuperPOD reference architecture (B200; same scheme for H100), docs.nvidia.com.
     """
-    units = -(-nodes // 32)
+    units = -(-nodes // UNIT)
     power = 1 << (units - 1).bit_length()
     if power <= 8:
-        return FatTree((32, 8 * power), (1, 4 * power), (1, 8 // power))
+        return FatTree((UNIT, 8 * power), (1, 4 * power), (1, 8 // power))
     pods = power // 4
-    return FatTree((32, 32, pods), (1, 32, pods // 2), (1, 1, 64 // pods))
+    return FatTree((UNIT, 32, pods), (1, 32, pods // 2), (1, 1, 64 // pods))
 
 
 def dgx_h100(
@@ -88,9 +87,6 @@ def dgx_h100(
     """
     if not 1 <= nodes <= 2048:
         raise InputError(f"nodes={nodes}: dgx_h100 has 1 to 2048 nodes (64 scalable units of 32)")
-    n_gpus = nodes * GPUS
-    gpu = np.arange(n_gpus)
-    inside = Links.both_directions(gpu, n_gpus + gpu // GPUS, nvlink_latency_s, nvlink_bandwidth_Bps)
     endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
     still_assumed = {
         "nvlink_latency": nvlink_latency_s == NVLINK_LATENCY_S,
@@ -101,69 +97,10 @@ def dgx_h100(
         "in_network": in_network != "none",
     }
     assumed = {key: text for key, text in ASSUMED.items() if still_assumed.get(key, True)}
-    topology = (
-        _fabric(nodes, inside, nic_bandwidth_Bps, pcie_latency_s, fabric_latency_s) if nodes > 1 else _one_node(inside)
-    )
+    tree = superpod_tree(nodes)
+    fabric = tree_topology(tree, [Cable(fabric_latency_s, nic_bandwidth_Bps)] * tree.n_levels)
+    plane, nic = Cable(nvlink_latency_s, nvlink_bandwidth_Bps), Cable(pcie_latency_s, nic_bandwidth_Bps)
+    topology = rails(nodes, GPUS, plane, nic, fabric, UNIT)
     abilities = {"node": NVSWITCH, **everywhere(in_network)}
     name = join_spec("dgx_h100", {"nodes": nodes})
     return System(name, topology, endpoint, nodes * price_usd, assumed, in_network=abilities)
-
-
-def _fabric(
-    nodes: int, inside: Links, nic_bandwidth_Bps: float, pcie_latency_s: float, fabric_latency_s: float
-) -> Topology:
-    """Nodes with their NICs, on the rail-optimised tree."""
-    n_gpus = nodes * GPUS
-    gpu = np.arange(n_gpus)
-    node = gpu // GPUS
-    tree = superpod_tree(nodes)
-    nic_vertex = n_gpus + nodes
-    slot = node // 32 * 256 + gpu % GPUS * 32 + node % 32  # the NIC's place in the tree: unit, rail, port of the leaf
-    to_nic = Links.both_directions(gpu, nic_vertex + slot, pcie_latency_s, nic_bandwidth_Bps)
-    fabric = tree.links(fabric_latency_s, nic_bandwidth_Bps)
-    first_nic_link = len(inside.src)
-    first_cable = first_nic_link + len(to_nic.src)
-
-    def route(src: Ints, dst: Ints) -> Ints:
-        hops = np.full((len(src), 2 + 2 * tree.n_levels), NO_LINK)
-        within = (src // GPUS == dst // GPUS) & (src != dst)
-        hops[within, 0], hops[within, 1] = src[within], n_gpus + dst[within]
-        far = src // GPUS != dst // GPUS
-        hops[far, 0] = first_nic_link + src[far]
-        cables = tree.route(slot[src[far]], slot[dst[far]])
-        hops[far, 1:-1] = np.where(cables == NO_LINK, NO_LINK, first_cable + cables)
-        hops[np.flatnonzero(far), 1 + (cables != NO_LINK).sum(axis=1)] = first_nic_link + n_gpus + dst[far]
-        return hops
-
-    def name(vertex: int) -> str:
-        if vertex < nic_vertex:
-            return _name_inside(n_gpus, vertex)
-        where = vertex - nic_vertex
-        if where >= tree.n_hosts:
-            return tree.vertex_name(where)
-        unit, place = divmod(where, 256)
-        return f"node{unit * 32 + place % 32}.nic{place // 32}"
-
-    links = Links.joined(
-        [
-            inside,
-            to_nic,
-            Links(fabric.src + nic_vertex, fabric.dst + nic_vertex, fabric.latency_s, fabric.bandwidth_Bps),
-        ]
-    )
-    nodes_of = np.full(nic_vertex + tree.first_vertex[-1], -1)
-    nodes_of[:n_gpus], nodes_of[n_gpus:nic_vertex], nodes_of[nic_vertex + slot] = node, np.arange(nodes), node
-    return Topology(n_gpus, links, route, name, {"node": nodes_of})
-
-
-def _one_node(inside: Links) -> Topology:
-    n_gpus = GPUS
-
-    def route(src: Ints, dst: Ints) -> Ints:
-        return np.where((src == dst)[:, None], NO_LINK, np.stack([src, n_gpus + dst], axis=1))
-
-    return Topology(n_gpus, inside, route, lambda v: _name_inside(n_gpus, v), {"node": np.zeros(n_gpus + 1, dtype=int)})
-
-
-def _name_inside(n_gpus: int, vertex: int) -> str:
-    return f"node{vertex // GPUS}.gpu{vertex % GPUS}" if vertex < n_gpus else f"node{vertex - n_gpus}.nvswitch"

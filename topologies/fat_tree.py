@@ -1,8 +1,10 @@
-"""Extended generalized fat trees: XGFT(h; m; w) of Öhring et al., IPPS 1995, with parallel cables, D-mod-k."""
+"""Extended generalized fat trees: XGFT(h; m; w) of Öhring et al., IPPS 1995, with parallel cables; D-mod-k or ECMP."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from math import prod
 
@@ -10,10 +12,10 @@ import numpy as np
 
 from commsim.errors import InputError
 from commsim.selection import Ints
-from commsim.spec import join_spec
-from commsim.system import Endpoint, System
-from commsim.topology import NO_LINK, Links, Topology, require_possible
-from topologies.in_network import everywhere
+from commsim.topology import Links, Topology, require_possible
+from topologies.cables import Cable
+from topologies.generator import generator, seed_of
+from topologies.routes import packed, pick, where
 
 
 @dataclass(frozen=True)
@@ -68,47 +70,54 @@ class FatTree:
         """Cables between a level and the next."""
         return self.n_at(level) * self.up[level] * self.parallel[level]
 
-    def links(self, latency_s: float, bandwidth_Bps: float) -> Links:
-        """Level by level, all cables upwards, then all downwards, vertices numbered by level."""
+    def links(self, cables: Sequence[Cable]) -> Links:
+        """Level by level, all cables upwards, then all downwards, vertices numbered by level; one class a level."""
         first = self.first_vertex
         parts = []
-        for level in range(self.n_levels):
-            cable = np.arange(self._cables(level))
-            vertex, port = np.divmod(cable, self.up[level] * self.parallel[level])
+        for level, cable in enumerate(cables):
+            vertex, port = np.divmod(np.arange(self._cables(level)), self.up[level] * self.parallel[level])
             parent = self._parent(level, vertex, port // self.parallel[level])
-            parts.append(
-                Links.both_directions(first[level] + vertex, first[level + 1] + parent, latency_s, bandwidth_Bps)
-            )
+            parts.append(cable.both_ways(first[level] + vertex, first[level + 1] + parent))
         return Links.joined(parts)
 
     def _parent(self, level: int, vertex: Ints, which: Ints) -> Ints:
         subtree, copy = np.divmod(vertex, self.copies(level))
         return subtree // self.down[level] * self.copies(level + 1) + copy + which * self.copies(level)
 
-    def route(self, src: Ints, dst: Ints) -> Ints:
-        """D-mod-k: the upward port of every level is a digit of the destination; downward the way is unique.
+    def route(self, src: Ints, dst: Ints, seed: int | None = None) -> Ints:
+        """Up to the first common subtree and down again; downward the way is unique.
 
-        Zahavi: D-Mod-K routing providing non-blocking traffic for shift permutations on real life fat trees, 2010.
+        D-mod-k: the upward port of every level is a digit of the destination. ECMP, with a seed: it is a hash of
+        source, destination, seed and level. Cables between the same two vertices are used alike upwards and downwards.
         """
-        n = self.n_levels
-        hops = np.full((len(src), 2 * n), NO_LINK)
-        vertex, base, digits = src, 0, dst
+        ups, downs = [], []
+        turns = self._digits(dst) if seed is None else self._hashed(src, dst, seed)
+        vertex, base = src, 0
         copy_above = np.zeros_like(dst)
-        for level in range(n):
+        for level, turn in enumerate(turns):  # over all parents first, then over their cables
             width = self.up[level] * self.parallel[level]
-            turn = digits % width  # over all parents first, then over their cables
             which = turn % self.up[level]
             port = which * self.parallel[level] + turn // self.up[level]
-            digits = digits // self.up[level]
             climbing = src // prod(self.down[:level]) != dst // prod(self.down[:level])
             below = dst // prod(self.down[:level]) * self.copies(level) + copy_above
-            hops[:, level] = np.where(climbing, base + vertex * width + port, NO_LINK)
-            hops[:, 2 * n - 1 - level] = np.where(climbing, base + self._cables(level) + below * width + port, NO_LINK)
+            ups.append(where(climbing, base + vertex * width + port))
+            downs.append(where(climbing, base + self._cables(level) + below * width + port))
             vertex = self._parent(level, vertex, which)
             copy_above = copy_above + which * self.copies(level)
             base += 2 * self._cables(level)
-        order = np.argsort(hops == NO_LINK, axis=1, kind="stable")  # padding last
-        return np.take_along_axis(hops, order, axis=1)
+        return packed(*ups, *reversed(downs))
+
+    def _digits(self, dst: Ints) -> list[Ints]:
+        """Zahavi: D-mod-k routing providing non-blocking traffic for shift permutations on fat trees, 2010."""
+        turns = []
+        for up, parallel in zip(self.up, self.parallel, strict=True):
+            turns.append(dst % (up * parallel))
+            dst = dst // up
+        return turns
+
+    def _hashed(self, src: Ints, dst: Ints, seed: int) -> list[Ints]:
+        widths = enumerate(zip(self.up, self.parallel, strict=True))
+        return [pick(up * parallel, src, dst, seed, level) for level, (up, parallel) in widths]
 
     def vertex_name(self, vertex: int) -> str:
         """``"host3"``, ``"leaf0"``, ``"level2switch5"``."""
@@ -126,18 +135,26 @@ class FatTree:
         return groups
 
 
+def tree_topology(tree: FatTree, cables: Sequence[Cable], routing: str = "dmodk", seed: int | None = None) -> Topology:
+    """The tree as a topology: one class of cables a level, ``routing`` "dmodk" or "ecmp"."""
+    tiers = {"leaf" if level == 1 else f"level {level} subtree": tree.under(level) for level in range(1, tree.n_levels)}
+    route = partial(tree.route, seed=seed_of(routing, seed, "dmodk", "ecmp"))
+    return Topology(tree.n_hosts, tree.links(cables), route, tree.vertex_name, tiers)
+
+
+@generator
 def xgft(
     down: tuple[int, ...],
     up: tuple[int, ...],
     bandwidth_Bps: float,
     latency_s: float,
     parallel: tuple[int, ...] | None = None,
-    overhead_s: float = 0.0,
-    gap_s: float = 0.0,
-    gamma_s_per_byte: float = 0.0,
-    in_network: str = "none",
-) -> System:
-    """Extended generalized fat tree with D-mod-k routing: ``xgft:down=16x16,up=1x8,parallel=1x1,…``.
+    routing: str = "dmodk",
+    seed: int | None = None,
+) -> Topology:
+    """Extended generalized fat tree of any height: ``xgft:down=16x16,up=1x8,parallel=1x1,…``.
+
+    Öhring, Ibel, Das, Kumar: On generalized fat trees, IPPS 1995.
 
     Parameters
     ----------
@@ -148,15 +165,10 @@ def xgft(
         Of one direction of one cable.
     parallel : tuple of int, optional
         Cables between a vertex and each of its parents; 1 everywhere by default.
-    overhead_s, gap_s, gamma_s_per_byte : float
-        LogGP's o and g, and the cost of reduction.
-    in_network : {"none", "reduce", "multicast", "both"}
-        What the switches do themselves.
+    routing : {"dmodk", "ecmp"}
+        Which parent: a digit of the destination, or a hash of source, destination and seed.
+    seed : int, optional
+        Of the hash; 0 by default.
     """
     tree = FatTree(tuple(down), tuple(up), tuple(parallel) if parallel else (1,) * len(down))
-    tiers = {"leaf" if level == 1 else f"level {level} subtree": tree.under(level) for level in range(1, tree.n_levels)}
-    topology = Topology(tree.n_hosts, tree.links(latency_s, bandwidth_Bps), tree.route, tree.vertex_name, tiers)
-    numbers = {"down": tree.down, "up": tree.up, "parallel": tree.parallel}
-    name = join_spec("xgft", {key: "x".join(map(str, value)) for key, value in numbers.items()})
-    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
-    return System(name, topology, endpoint, in_network=everywhere(in_network))
+    return tree_topology(tree, [Cable(latency_s, bandwidth_Bps)] * tree.n_levels, routing, seed)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from commsim.errors import InputError
 from commsim.selection import Ints
-from commsim.spec import join_spec
-from commsim.system import Endpoint, System
-from commsim.topology import NO_LINK, Links, Topology, require_possible
-from commsim.units import format_bandwidth, format_time_short
-from topologies.in_network import everywhere
+from commsim.topology import NO_LINK, Topology, require_possible
+from topologies.cables import Cable
+from topologies.generator import at_least_one, generator
 
 
-def star(
-    hosts: int,
-    bandwidth_Bps: float,
-    latency_s: float,
-    overhead_s: float = 0.0,
-    gap_s: float = 0.0,
-    gamma_s_per_byte: float = 0.0,
-    in_network: str = "none",
-) -> System:
+def spokes(switch: Ints, cable: Cable, vertex_name: Callable[[int], str]) -> Topology:
+    """Devices with one cable each: device i to the switch ``switch[i]``. Routes exist between devices of one switch."""
+    n = len(switch)
+
+    def route(src: Ints, dst: Ints) -> Ints:
+        return np.where((src == dst)[:, None], NO_LINK, np.stack([src, n + dst], axis=1))
+
+    return Topology(n, cable.both_ways(np.arange(n), n + switch), route, vertex_name)
+
+
+@generator
+def star(hosts: int, bandwidth_Bps: float, latency_s: float) -> Topology:
     """`hosts` devices round one non-blocking switch.
 
     Parameters
@@ -29,22 +31,8 @@ def star(
     hosts : int
     bandwidth_Bps, latency_s : float
         Of one direction of one cable; a path has two cables.
-    overhead_s, gap_s, gamma_s_per_byte : float
-        LogGP's o and g, and the cost of reduction.
-    in_network : {"none", "reduce", "multicast", "both"}
-        What the switch does itself.
     """
-    if hosts < 1:
-        raise InputError(f"hosts={hosts} must be at least 1")
+    at_least_one(hosts=hosts)
     require_possible(hosts)
-    devices = np.arange(hosts)
-    links = Links.both_directions(devices, np.full(hosts, hosts), latency_s, bandwidth_Bps)
-
-    def route(src: Ints, dst: Ints) -> Ints:
-        return np.where((src == dst)[:, None], NO_LINK, np.stack([src, hosts + dst], axis=1))
-
-    topology = Topology(hosts, links, route, lambda v: f"host{v}" if v < hosts else "switch")
-    words = {"hosts": hosts, "bandwidth": format_bandwidth(bandwidth_Bps), "latency": format_time_short(latency_s)}
-    name = join_spec("star", {key: str(value).replace(" ", "") for key, value in words.items()})
-    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
-    return System(name, topology, endpoint, in_network=everywhere(in_network))
+    cable = Cable(latency_s, bandwidth_Bps)
+    return spokes(np.zeros(hosts, dtype=np.int64), cable, lambda v: f"host{v}" if v < hosts else "switch")
