@@ -2,35 +2,20 @@
 
 The classic ones meet across one bit (digit) of the rank's number. Those of Swing and Bine meet at the distances
 1, -1, 3, -5, 11 … = ``(1 - (-2)^(s+1)) / 3``, even ranks in one direction and odd ones in the other. Numbers of ranks
-that a butterfly does not take are folded first: neighbours act as one.
+that a butterfly does not take are folded first (:mod:`collectives.folding`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from collectives.helpers import fold_edges, halvings, largest_power_of_two, left_after_fold, mirrored, rounds
-from commsim import PROC_NULL, Constraint, Program, Rank, Selection, Step, chunk, chunks, exchange, where, within
+from collectives.folding import Blocks
+from collectives.helpers import halvings, mirrored, rounds
+from commsim import PROC_NULL, Program, Rank, Selection, Step, chunk, chunks, exchange, listed, where
 from commsim.selection import Ints
-
-Blocks: TypeAlias = Callable[[Any, Any], Selection]
-"""``blocks(first, length)``: the chunks of consecutive ranks (or labels)."""
-
-
-def _bad_radix(n_ranks: int, *, radix: int, **others: Any) -> str | None:
-    return None if radix >= 2 else f"radix={radix} must be at least 2: so many times as much is known after each round"
-
-
-def _bad_variant(n_ranks: int, *, variant: str, **others: Any) -> str | None:
-    known = ("bandwidth", "latency")
-    return None if variant in known else f"there is no variant={variant}; use {' or '.join(known)}"
-
-
-RADIX = Constraint("radix", _bad_radix)
-VARIANT = Constraint("variant", _bad_variant)
 
 
 def left_by_radix(n_ranks: int, radix: int) -> int:
@@ -94,6 +79,11 @@ def knomial_scatter(rank: Rank, n_ranks: int, *, radix: int = 2) -> Iterator[Ste
         yield step
 
 
+def _far_first(n_ranks: int) -> list[tuple[int, int]]:
+    """Swing's steps from the farthest distance to the nearest, each with how many know the same before it."""
+    return list(enumerate(halvings(n_ranks)))[::-1]
+
+
 def swing_whole_vectors(rank: Rank, n_ranks: int) -> Iterator[Step]:
     """Allreduce of chunk 0 on a power of two of ranks.
 
@@ -113,7 +103,7 @@ def swing_labels(n_ranks: int) -> Ints:
     """
     rank = np.arange(n_ranks)
     label, lowest = np.zeros(n_ranks, dtype=np.int64), rank
-    for step, half in reversed(list(enumerate(halvings(n_ranks)))):
+    for step, half in _far_first(n_ranks):
         joint = np.minimum(lowest, lowest[swing_peer(rank, step, n_ranks)])
         label += half * (joint != lowest)
         lowest = joint
@@ -123,106 +113,51 @@ def swing_labels(n_ranks: int) -> Ints:
 def swing_allgather(rank: Rank, n_ranks: int, *, blocks: Blocks = chunks) -> Iterator[Step]:
     """Every rank begins with the block of its label; far distances first, while messages are small."""
     label = swing_labels(n_ranks)
-    for step, half in reversed(list(enumerate(halvings(n_ranks)))):
+    for step, half in _far_first(n_ranks):
         peer = swing_peer(rank, step, n_ranks)
         mine, theirs = label[rank] & -half, label[peer] & -half
         yield [exchange(peer, peer, send=blocks(mine, half), receive=blocks(theirs, half))]
 
 
+def swing_any_even(rank: Rank, n_ranks: int) -> Iterator[Step]:
+    """Allreduce of a chunk for each rank, on an even number of ranks: whose chunks are no ranges, but listed.
+
+    Each chunk spreads from its rank, through the steps backwards, to peers that lack it: no rank gets one twice. This
+    is not :func:`there_and_back`, which would keep the lists of all steps.
+    """
+
+    def arriving(who: Rank, new: Ints) -> Selection:
+        return listed((np.asarray(who)[..., None] + np.multiply.outer(where(who % 2 == 0, 1, -1), new)) % n_ranks)
+
+    arrivals = list(enumerate(_first_arrivals(n_ranks)))
+    for step, new in arrivals:
+        peer = swing_peer(rank, step, n_ranks)
+        yield [exchange(peer, peer, send=arriving(rank, new), receive=arriving(peer, new), reduce=True)]
+    for step, new in reversed(arrivals):
+        peer = swing_peer(rank, step, n_ranks)
+        yield [exchange(peer, peer, send=arriving(peer, new), receive=arriving(rank, new))]
+
+
+def _first_arrivals(n_ranks: int) -> list[Ints]:
+    """For each step of Swing, the chunks that an even rank, counted from itself, gets in that step of the allgather."""
+    held, arrivals = np.zeros(1, dtype=np.int64), []
+    for step in reversed(range(rounds(n_ranks))):
+        new = np.setdiff1d((swing_distance(step) - held) % n_ranks, held)
+        held = np.union1d(held, new)
+        arrivals.append(new)
+    return arrivals[::-1]
+
+
 def bine_tree(rank: Rank, n_ranks: int) -> Iterator[Step]:
     """Broadcast of chunk 0 from rank 0, the way of its block in :func:`swing_allgather`."""
     label = swing_labels(n_ranks)[rank]
-    for step, half in reversed(list(enumerate(halvings(n_ranks)))):
+    for step, half in _far_first(n_ranks):
         peer = swing_peer(rank, step, n_ranks)
         dst, src = where(label < half, peer, PROC_NULL), where((label >= half) & (label < 2 * half), peer, PROC_NULL)
         yield [exchange(dst, src, send=chunk(0), receive=chunk(0))]
 
 
-def there_and_back(rank: Rank, n_ranks: int, allgather: Program) -> Iterator[Step]:
+def there_and_back(rank: Rank, n_ranks: int, allgather: Program, **params: Any) -> Iterator[Step]:
     """Allreduce: the mirror of an allgather, which is a reduce-scatter, then the allgather."""
-    yield from mirrored(rank, n_ranks, allgather, reduce=True)
-    yield from allgather(rank, n_ranks)
-
-
-def within_left(rank: Rank, n_ranks: int, root: int, left: int, program: Program) -> Iterator[Step]:
-    """A program of `left` ranks, the first of each pair and those without a partner, counted from `root` on."""
-    stay = (root + first_block(np.arange(left), n_ranks - left)) % n_ranks
-    yield from within([stay.tolist()], rank, program)
-
-
-def to_partners(rank: Rank, n_ranks: int, root: int, left: int, n_chunks: int) -> Iterator[Step]:
-    """The whole vector from the first to the second of each pair, counted as for :func:`within_left`."""
-    if left < n_ranks:
-        virtual = (rank - root) % n_ranks
-        up, down = (where(to >= 0, (to + root) % n_ranks, PROC_NULL) for to in fold_edges(virtual, n_ranks, left))
-        yield [exchange(up, down, send=chunks(0, n_chunks), receive=chunks(0, n_chunks))]
-
-
-def first_block(index: Any, extra: int) -> Any:
-    """The first block of the one with this index among those left after folding `extra` pairs."""
-    return index + np.minimum(index, extra)
-
-
-def folded_blocks(extra: int) -> Blocks:
-    """The blocks of those that are left after folding `extra` pairs: two of each pair, one of each of the others."""
-
-    def blocks(first: Any, length: Any) -> Selection:
-        begin = first_block(first, extra)
-        return chunks(begin, first_block(first + length, extra) - begin)
-
-    return blocks
-
-
-def placed(rank: Rank, n_ranks: int, label: Ints) -> Iterator[Step]:
-    """Every block from its rank to the one of those left after folding that has the number of its pair as label."""
-    left = len(label)
-    extra, stays, holder = n_ranks - left, left_after_fold(n_ranks, left), np.argsort(label)
-    index = where(rank < 2 * extra, rank // 2, rank - extra)  # of the pair, among those that are left
-    goes_on = (rank >= 2 * extra) | (rank % 2 == 1)
-    home, wanted = stays[holder[index]], label[index]
-    moves, takes = goes_on & (wanted != index), goes_on & (wanted < extra)
-    step = []
-    if (holder != np.arange(left)).any():
-        dst, src = where(moves, home, PROC_NULL), where(moves, stays[wanted], PROC_NULL)
-        step.append(exchange(dst, src, send=chunk(rank), receive=chunk(stays[wanted])))
-    if extra:
-        dst, src = where(goes_on, PROC_NULL, home), where(takes, 2 * wanted, PROC_NULL)
-        step.append(exchange(dst, src, send=chunk(rank), receive=chunk(2 * wanted)))
-    if step:
-        yield step
-
-
-def allgather_on_any(rank: Rank, n_ranks: int, allgather: Program, label: Ints) -> Iterator[Step]:
-    """``allgather(rank, n_ranks, blocks=...)`` for as many ranks as there are labels, on up to twice as many."""
-    yield from placed(rank, n_ranks, label)
-    yield from _gathered(rank, n_ranks, allgather, len(label))
-
-
-def reduce_scatter_on_any(rank: Rank, n_ranks: int, allgather: Program, label: Ints) -> Iterator[Step]:
-    """The mirror of :func:`allgather_on_any`."""
-    yield from mirrored(rank, n_ranks, lambda r, n: _gathered(r, n, allgather, len(label)), reduce=True)
-    yield from mirrored(rank, n_ranks, lambda r, n: placed(r, n, label), reduce=False)
-
-
-def _gathered(rank: Rank, n_ranks: int, allgather: Program, left: int) -> Iterator[Step]:
-    blocks = folded_blocks(n_ranks - left)
-    yield from within([left_after_fold(n_ranks, left).tolist()], rank, lambda r, n: allgather(r, n, blocks=blocks))
-    up, down = fold_edges(rank, n_ranks, left)
-    if left < n_ranks:
-        everything = chunks(0, n_ranks)
-        yield [exchange(down, up, send=everything, receive=everything)]
-
-
-def on_any_cost_s(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, labelled: bool) -> float:
-    """Of the two above (gamma 0: the allgather); ``labelled``: where labels are not the ranks' own numbers.
-
-    The range of labels that begins at 0 has the most pairs, and is on the critical path in all rounds.
-    """
-    left = largest_power_of_two(n_ranks)
-    extra, block_bytes = n_ranks - left, n_bytes / n_ranks
-    time_s = sum(alpha + (half + min(half, extra)) * block_bytes * (beta + gamma) for half in halvings(left))
-    if extra:
-        time_s += alpha + n_bytes * (beta + gamma)
-    if extra or (labelled and left > 2):
-        time_s += alpha + (2 if labelled and extra > 1 else 1) * block_bytes * beta
-    return time_s
+    yield from mirrored(rank, n_ranks, allgather, reduce=True, **params)
+    yield from allgather(rank, n_ranks, **params)

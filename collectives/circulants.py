@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from collectives.helpers import halvings, mirror, rounds
-from commsim import PROC_NULL, Constraint, Exchange, Groups, Rank, Step, chunk, chunks, exchange, where
+from commsim import PROC_NULL, Exchange, Groups, Rank, Step, chunk, chunks, exchange, where
 from commsim.selection import Ints
 
 
@@ -90,13 +90,6 @@ def pat_defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> di
     return {"aggregation": min(max(512 * 1024 * n_ranks // max(n_bytes, 1), 1), n_ranks)}
 
 
-def _no_aggregation(n_ranks: int, *, aggregation: int) -> str | None:
-    return None if aggregation >= 1 else f"aggregation={aggregation}: a message must hold at least 1 block"
-
-
-AGGREGATION = Constraint("aggregation", _no_aggregation)
-
-
 def broadcast_round(rank: Rank, n_ranks: int, root: int, segments: int, number: int) -> Exchange:
     """A round of Träff's pipelined broadcast.
 
@@ -135,7 +128,7 @@ def _received_by(rank: int, n_ranks: int, skip: list[int]) -> list[int]:
     skip k + 1 before the rank.
     """
     per_phase, end = len(skip) - 1, n_ranks + rank
-    first = _first_block(rank, skip)
+    first = _first_round(rank, skip)
     free = [block != first for block in range(per_phase + 1)]
     taken: list[int] = []
 
@@ -156,7 +149,7 @@ def _received_by(rank: int, n_ranks: int, skip: list[int]) -> list[int]:
     return [first if block == per_phase else block - per_phase for block in taken]
 
 
-def _first_block(rank: int, skip: list[int]) -> int:
+def _first_round(rank: int, skip: list[int]) -> int:
     """The smallest skip in the sum of skips that is this rank: the round in which the first segment reaches it."""
     for block in range(len(skip) - 2, -1, -1):
         if rank == skip[block]:

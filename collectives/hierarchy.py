@@ -1,36 +1,53 @@
-"""Collectives made of others: in stages, each in groups of ranks side by side, and segment behind segment.
-
-The usual groups are nodes of neighbouring ranks, the last one maybe smaller, and their leaders.
-"""
+"""Collectives made of others: in stages, each in groups of ranks side by side, and segment behind segment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import zip_longest
-from math import isqrt, lcm
+from math import lcm, prod
 from typing import Any
 
-from collectives.grids import inside
-from collectives.helpers import MAX_SEGMENTS
+import numpy as np
+
+from collectives.grids import Shape, lines
+from collectives.helpers import beside, pipelined
 from collectives.registry import find
-from collectives.trees import at_least
-from commsim import Algorithm, Constraint, Groups, Rank, Step
-from commsim.errors import RefusedError, ScheduleError
-from commsim.program import Exchange, Lanes
+from commsim import Algorithm, Constraint, Rank, Step, Window, within
+from commsim.errors import RefusedError
+from commsim.selection import Ints
 
-RANKS_PER_NODE = at_least("ranks_per_node", 1)
+BACK = {  # allgathers of another name than the reduce_scatter that they take back
+    "butterfly": "recursive_doubling",
+    "pairwise": "ring",
+    "recursive_halving": "recursive_doubling",
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
-    """A collective in every group, by the algorithm that ``spec`` names; ``root`` is its place in each group."""
+    """A collective in every group, by the algorithm that ``spec`` names.
+
+    Attributes
+    ----------
+    collective : str
+    spec : str
+        Parameters that it leaves open are chosen as for a small vector.
+    groups : sequence of sequences of int
+    root : int
+        Its place in each group.
+    share : int
+        The vector is cut in so many equal pieces, and every rank works on one of them.
+    piece : array (n_ranks,), optional
+        On which; None: on the first.
+    """
 
     collective: str
     spec: str
     groups: Sequence[Sequence[int]]
     root: int = 0
+    share: int = 1
+    piece: Ints | None = None
 
     @cached_property
     def parts(self) -> list[tuple[Algorithm, list[Sequence[int]]]]:
@@ -43,54 +60,57 @@ class Stage:
 
     @property
     def n_chunks(self) -> int:
-        """Into how many chunks it cuts what it works on."""
-        return lcm(*(one.space(len(groups[0])).n_data for one, groups in self.parts))
+        """Into how many chunks the vector must be cut."""
+        return self.share * lcm(*(one.space(len(groups[0])).n_data for one, groups in self.parts))
 
     @property
     def n_scratch(self) -> int:
         """Copies of the vector beside it."""
         return max(one.space(len(groups[0])).n_scratch for one, groups in self.parts)
 
-    def steps(self, rank: Rank, first: Rank, n_chunks: int) -> Iterator[Step]:
-        """Its steps on the `n_chunks` chunks from `first` on."""
-        yield from _beside([inside(groups, rank, one, first, n_chunks) for one, groups in self.parts])
+    def steps(self, rank: Rank, first: int, n_chunks: int) -> Iterator[Step]:
+        """Its steps, where the `n_chunks` chunks from `first` on are the vector."""
+        length = n_chunks // self.share
+        begin = first if self.piece is None else first + self.piece[rank] * length
+        yield from beside([_in_groups(groups, rank, one, begin, length) for one, groups in self.parts])
 
     def cost_s(self, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
         """Time of the slowest group."""
-        return max(one.cost_s(len(groups[0]), n_bytes, alpha, beta, gamma) for one, groups in self.parts)
+        piece_bytes = n_bytes // self.share
+        return max(one.cost_s(len(groups[0]), piece_bytes, alpha, beta, gamma) for one, groups in self.parts)
 
 
-def _beside(streams: Sequence[Iterator[Step]]) -> Iterator[Step]:
-    """Streams of steps as one: their exchanges in common steps."""
-    if len(streams) == 1:
-        yield from streams[0]
-        return
-    for steps in zip_longest(*streams, fillvalue=()):
-        yield [part for step in steps for part in _exchanges(step)]
-
-
-def _exchanges(step: Step | tuple[()]) -> Sequence[Exchange]:
-    if isinstance(step, Lanes):
-        raise ScheduleError("a program with lanes cannot share its steps with another")
-    return step
+def _in_groups(
+    groups: Sequence[Sequence[int]], rank: Rank, one: Algorithm, first: Rank, n_chunks: int
+) -> Iterator[Step]:
+    n_inner = one.space(len(groups[0])).n_data
+    window = Window(first, n_inner, n_chunks // n_inner)
+    yield from within(groups, rank, lambda r, n: one.program(r, n, **one.params), window)
 
 
 def n_chunks(stages: Sequence[Stage]) -> int:
-    """Chunks of a segment that goes through all these stages."""
+    """Into how many chunks a vector must be cut that goes through all these stages."""
     return lcm(*(stage.n_chunks for stage in stages))
 
 
-def n_scratch(stages: Sequence[Stage]) -> int:
-    """Copies of the vector beside it."""
-    return max(stage.n_scratch for stage in stages)
+def in_turn(rank: Rank, stages: Sequence[Stage], first: int, n_chunks: int) -> Iterator[Step]:
+    """All stages, one after the other, where the `n_chunks` chunks from `first` on are the vector."""
+    for stage in stages:
+        yield from stage.steps(rank, first, n_chunks)
 
 
 def staged(rank: Rank, stages: Sequence[Stage], segments: int = 1) -> Iterator[Step]:
-    """All stages, one after the other; while a segment is in one, the next segment is in the one before."""
+    """All stages, of every segment; while one is in a stage, the next one is in the stage before."""
     length = n_chunks(stages)
     for turn in range(segments + len(stages) - 1):
         at_work = [(stage, turn - place) for place, stage in enumerate(stages) if 0 <= turn - place < segments]
-        yield from _beside([stage.steps(rank, segment * length, length) for stage, segment in at_work])
+        yield from beside([stage.steps(rank, segment * length, length) for stage, segment in at_work])
+
+
+def stepped(rank: Rank, stages: Sequence[Stage], segments: int) -> Iterator[Step]:
+    """All stages, of every segment; each segment is one step behind the one before."""
+    length = n_chunks(stages)
+    yield from pipelined(in_turn(rank, stages, segment * length, length) for segment in range(segments))
 
 
 def staged_cost_s(
@@ -103,37 +123,63 @@ def staged_cost_s(
     return once_s + (segments - 1) * (once_s - sum(latencies_s) + max(latencies_s))
 
 
-def stages_fit(stages_of: Callable[..., Sequence[Stage]]) -> Constraint:
-    """What the algorithms of the stages ask of their groups; ``stages_of(n_ranks, **params)``."""
+def chunks_of(stages_of: Callable[..., Sequence[Stage]]) -> Callable[..., int]:
+    """Chunks of an algorithm that is made of stages; ``stages_of(n_ranks, **params)``, without the segments."""
+    return lambda n_ranks, *, segments=1, **params: segments * n_chunks(stages_of(n_ranks, **params))
 
-    def refuses(n_ranks: int, **params: Any) -> str | None:
+
+def scratch_of(stages_of: Callable[..., Sequence[Stage]]) -> Callable[..., int]:
+    """Copies of the vector beside it; see :func:`chunks_of`."""
+    return lambda n_ranks, *, segments=1, **params: max(stage.n_scratch for stage in stages_of(n_ranks, **params))
+
+
+def stages_fit(stages_of: Callable[..., Sequence[Stage]]) -> Constraint:
+    """What the algorithms of the stages ask of their groups; see :func:`chunks_of`."""
+
+    def refuses(n_ranks: int, *, segments: int = 1, **params: Any) -> str | None:
         try:
             n_chunks(stages_of(n_ranks, **params))
         except RefusedError as error:
             return str(error)
         return None
 
-    return Constraint("stages", refuses)
+    return Constraint("what its stages take", refuses)
 
 
-def led_nodes(n_ranks: int, ranks_per_node: int, root: int = 0) -> list[list[int]]:
-    """The ranks of every node, cyclically from its leader on: the root, or the first one."""
-    starts = range(0, n_ranks, ranks_per_node)
-    nodes = [list(range(first, min(first + ranks_per_node, n_ranks))) for first in starts]
-    number, place = divmod(root, ranks_per_node)
-    nodes[number] = nodes[number][place:] + nodes[number][:place]
-    return nodes
+def split_stages(
+    shape: Shape, order: Sequence[int], intra: str, inter: str | None = None, *, backwards: bool = False
+) -> list[Stage]:
+    """Reduce-scatter along one dimension after the other, each time on what is left to a rank, and allgathers back.
 
-
-def nodes_by_machine(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
-    """As many ranks in a node as the machine has, else about as many as there are nodes."""
-    return {"ranks_per_node": min(groups or isqrt(n_ranks), n_ranks)}
-
-
-def nodes_and_segments(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
-    """Segments besides: the root of the size in 256 KiB.
-
-    That is best for two stages where a latency is worth so much of bandwidth, as between nodes (5 µs at 50 GB/s).
+    Parameters
+    ----------
+    shape : tuple of int
+        Of all ranks.
+    order : sequence of int
+        Dimensions.
+    intra : str
+        The reduce_scatter.
+    inter : str, optional
+        An allreduce between the two halves, along the last dimension.
+    backwards : bool
+        Whether lines are walked from their last rank to their first.
     """
-    segments = min(max(isqrt(n_bytes // (256 * 1024)), 1), MAX_SEGMENTS)
-    return {**nodes_by_machine(n_ranks, n_bytes, groups), "segments": segments}
+    there, back = list[Stage](), list[Stage]()
+    share, rank = 1, np.arange(prod(shape))
+    piece = np.zeros_like(rank)
+    name, colon, params = intra.partition(":")
+    for dimension in order:
+        size, stride = shape[dimension], prod(shape[:dimension])
+        groups = [line[:: -1 if backwards else 1] for line in lines(shape, dimension)]
+        there.append(Stage("reduce_scatter", intra, groups, share=share, piece=piece))
+        back.insert(0, Stage("allgather", BACK.get(name, name) + colon + params, groups, share=share, piece=piece))
+        place = rank // stride % size
+        share, piece = share * size, piece * size + (size - 1 - place if backwards else place)
+    across = [Stage("allreduce", inter, lines(shape, -1), share=share, piece=piece)] if inter else []
+    return [*there, *across, *back]
+
+
+def node_stages(n_ranks: int, *, ranks_per_node: Shape, intra: str, inter: str) -> list[Stage]:
+    """The same in equal nodes, which may have levels, and across them."""
+    shape = (*ranks_per_node, n_ranks // prod(ranks_per_node))
+    return split_stages(shape, range(len(ranks_per_node)), intra, inter)

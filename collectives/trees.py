@@ -8,29 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from collectives.helpers import segments_by_size
-from commsim import PROC_NULL, Constraint, Groups, Rank, Step, chunk, exchange, where
-from commsim.program import Exchange
+from commsim import PROC_NULL, Exchange, Rank, Step, chunk, exchange, where
 from commsim.selection import Ints
-
-
-def half_segments_by_size(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
-    """As :func:`segments_by_size`, of each half of the vector."""
-    return segments_by_size(n_ranks, -(-n_bytes // 2), groups)
-
-
-def at_least(parameter: str, least: int) -> Constraint:
-    """What is asked of a parameter that counts something."""
-
-    def refuses(n_ranks: int, **params: Any) -> str | None:
-        value = params[parameter]
-        return None if value >= least else f"{parameter}={value} must be at least {least}"
-
-    return Constraint(parameter, refuses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,16 +122,16 @@ def _wave(rank: Rank, tree: Tree, number: int, segments: int, step: int, *, up: 
             yield exchange(child, parent, send=to_children, receive=to_parent)
 
 
-def kary_heap(n_ranks: int, k: int) -> Tree:
-    """The heap: rank v has the children ``k*v + 1 … k*v + k``."""
-    return Tree.of((np.arange(n_ranks) - 1) // min(k, n_ranks))
+def kary_heap(n_ranks: int, arity: int) -> Tree:
+    """The heap: rank v has the children ``arity*v + 1 … arity*v + arity``."""
+    return Tree.of((np.arange(n_ranks) - 1) // min(arity, n_ranks))
 
 
-def kary_levels(n_ranks: int, k: int) -> tuple[int, int]:
+def kary_levels(n_ranks: int, arity: int) -> tuple[int, int]:
     """Height of the heap, and how many ranks its last level has."""
     height, before, level = 0, 0, 1
     while before + level < n_ranks:
-        height, before, level = height + 1, before + level, level * k
+        height, before, level = height + 1, before + level, level * arity
     return height, n_ranks - before
 
 

@@ -16,7 +16,7 @@ from commsim.errors import ScheduleError
 from commsim.messages import Matcher, Messages
 from commsim.program import Exchange, Lanes, Step
 from commsim.schedule import Schedule
-from commsim.selection import Ints
+from commsim.selection import Ints, Selection, spread
 
 MAX_ROWS_AT_ONCE = 1 << 18  # chunks of one exchange that are expanded together: as many as a cache holds
 
@@ -209,6 +209,11 @@ def _expanded(messages: Messages) -> Iterator[Moves]:
         begin = end
 
 
+def _is_one_chunk(selection: Selection) -> bool:
+    values = (selection.length, selection.scale)
+    return selection.is_range and all(isinstance(value, int) and value == 1 for value in values)
+
+
 def _moves(messages: Messages, part: slice | None) -> Moves:
     src, dst, send, receive, first = (
         messages.src,
@@ -217,6 +222,11 @@ def _moves(messages: Messages, part: slice | None) -> Moves:
         messages.receive,
         messages.received_first,
     )
+    if (
+        part is None and _is_one_chunk(send) and _is_one_chunk(receive)
+    ):  # the common case, cheaply: starts were checked to be in range
+        from_chunk, to_chunk = (spread(one.first + one.start, len(src)) for one in (send, receive))
+        return Moves(src, dst, from_chunk, to_chunk, messages.reduce, first, messages.one_each)
     if part is not None:
         rows = np.arange(len(src))[part]
         src, dst, send, receive = src[part], dst[part], send.rows(rows), receive.rows(rows)

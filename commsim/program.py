@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from commsim.errors import ScheduleError
+from commsim.errors import RefusedError, ScheduleError
 from commsim.selection import NOTHING, Ints, Selection
 
 PROC_NULL = -1
+MOST_AT_ONCE = 1 << 25  # messages of one step that a program of all ranks may ask for: some GiB
 
 Rank: TypeAlias = Any  # int or Ints: arithmetic on it is the same text
 Step: TypeAlias = "list[Exchange] | Lanes"
@@ -240,6 +241,11 @@ def direct(
     """
     if distances is not None and reduce:
         raise ScheduleError("direct keeps the order of ranks only where everyone sends to everyone")
+    n_messages = n_ranks * (n_ranks - 1 if distances is None else distances[1] - distances[0])
+    if isinstance(rank, np.ndarray) and n_messages > MOST_AT_ONCE:
+        raise RefusedError(
+            f"{n_messages} messages in one step ({n_ranks} ranks to each other) are too many; at most {MOST_AT_ONCE}"
+        )
     me = rank if isinstance(rank, np.ndarray) else np.array([rank])
     offset = np.arange(1, n_ranks) if distances is None else np.arange(*distances)
     row = np.repeat(np.arange(len(me)), len(offset))

@@ -136,33 +136,51 @@ class _Counting:
 
 
 class _Fingerprints:
-    """A number modulo a prime for each chunk: the sum of what was combined in it."""
+    """A number modulo a prime for each chunk: the sum of what was combined in it.
 
-    def __init__(self, schedule: Schedule, promise: _Promise, seed: int = 1) -> None:
-        p, space = schedule.n_ranks, schedule.space
-        random = np.random.default_rng(seed)
-        self.values = random.integers(0, 2**32, (p, space.n_chunks), dtype=np.uint32)
-        self.values %= PRIME
-        data = self.values[:, : space.n_data]
-        if promise.origin is None:
-            total = np.zeros(space.n_data, dtype=np.int64)
-            for row in data:
-                total += row
-            wanted = np.broadcast_to((total % PRIME).astype(np.uint32), (p, space.n_data))
-            self._wanted = wanted if not schedule.algorithm.collective.has_output else wanted.copy()
-        else:
-            self._wanted = data[promise.origin, promise.home].copy()
-        for row, held in zip(data, promise.holds, strict=True):  # what is not held is another number
-            if not held.all():
-                row[~held] = random.integers(0, PRIME, int((~held).sum()), dtype=np.uint32)
+    ``values`` has a row for each rank; or, where messages carry single chunks, a row for each distance of chunk and
+    rank: a ring then finds what it needs side by side.
+    """
+
+    def __init__(self, schedule: Schedule, promise: _Promise) -> None:
         self._schedule, self._promise = schedule, promise
-        self._flat, self._width = self.values.ravel(), space.n_chunks
+        self._n_ranks, self._width = schedule.n_ranks, schedule.space.n_chunks
+        self._by_distance = _single_chunks(schedule)
+        shape = (self._width, self._n_ranks) if self._by_distance else (self._n_ranks, self._width)
+        self.values = np.empty(shape, dtype=np.uint32)
+        self._flat = self.values.ravel()
+        self._total = np.zeros(schedule.space.n_data, dtype=np.int64)
+        for number, row in enumerate(self.values):
+            rank, chunk = self._place(number)
+            row[:] = _random(rank, chunk, 0)
+            is_data = chunk < schedule.space.n_data
+            held, data = promise.holds[rank[is_data], chunk[is_data]], chunk[is_data]
+            self._total += np.bincount(data, row[is_data], len(self._total)).astype(np.int64)  # exact: below 2^53
+            row[is_data] = np.where(held, row[is_data], _random(rank[is_data], data, 1))  # what is not held differs
+        self._total %= PRIME
+
+    def _place(self, number: int) -> tuple[Ints, Ints]:
+        """Rank and chunk of the values of a row."""
+        if not self._by_distance:
+            return np.full(self._width, number), np.arange(self._width)
+        rank = np.arange(self._n_ranks)
+        return rank, (rank + number) % self._width
+
+    def _at(self, rank: Ints, chunk: Ints) -> Ints:
+        if not self._by_distance:
+            return rank * self._width + chunk
+        distance = chunk - rank
+        if self._n_ranks > self._width:
+            distance %= self._width
+        else:
+            distance += (distance < 0) * self._width
+        return distance * self._n_ranks + rank
 
     def read(self, rank: Ints, chunk: Ints) -> Any:
-        return self._flat.take(rank * self._width + chunk)
+        return self._flat.take(self._at(rank, chunk))
 
     def write(self, moves: Moves, values: Any) -> None:
-        target = moves.dst * self._width + moves.receive_chunk
+        target = self._at(moves.dst, moves.receive_chunk)
         if not moves.reduce:
             self._flat[target] = values
         elif _distinct(moves):
@@ -179,13 +197,42 @@ class _Fingerprints:
     def wrong(self, writer: Ints) -> str | None:
         """What is wrong first, in words."""
         schedule, promise = self._schedule, self._promise
-        part = slice(promise.first_needed, promise.first_needed + schedule.space.n_data)
-        for rank, row in enumerate(self.values[:, part]):
-            bad = (row != self._wanted[rank]) & promise.needs[rank]
+        n_data, first = schedule.space.n_data, promise.first_needed
+        for number, row in enumerate(self.values):
+            rank, chunk = self._place(number)
+            mine = (chunk >= first) & (chunk < first + n_data)
+            rank, chunk, found = rank[mine], chunk[mine] - first, row[mine]
+            home = promise.home[rank, chunk]
+            wanted: Any = self._total[home]
+            if promise.origin is not None:
+                wanted = _random(promise.origin[rank, chunk], home, 0)
+            bad = (found != wanted) & promise.needs[rank, chunk]
             if bad.any():
-                chunk = int(np.argmax(bad))
-                return f"rank {rank} does not end with {schedule.algorithm.collective.end_s()} in chunk {chunk}"
+                at = int(np.argmax(bad))
+                what = schedule.algorithm.collective.end_s()
+                return f"rank {rank[at]} does not end with {what} in chunk {chunk[at]}"
         return None
+
+
+def _single_chunks(schedule: Schedule) -> bool:
+    """Whether the messages of the first step that has any carry one chunk each."""
+    for step in schedule:
+        if isinstance(step, Lanes):
+            return False
+        for exchange in step:
+            if len(exchange.sends.row):
+                return bool(np.all(np.asarray(exchange.sends.selection.n_selected()) == 1))
+    return False
+
+
+def _random(rank: Any, chunk: Any, salt: int) -> NDArray[np.uint32]:
+    """Numbers below the prime that depend on all three, scattered as SplitMix64 does (Steele et al., OOPSLA 2014)."""
+    x = (np.asarray(rank).astype(np.uint64) << np.uint64(32)) + np.asarray(chunk).astype(np.uint64)
+    x += np.uint64((salt + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x ^= x >> np.uint64(shift)
+        x *= np.uint64(factor)
+    return (x >> np.uint64(33)).astype(np.uint32) % np.uint32(PRIME)
 
 
 def _distinct(moves: Moves) -> bool:

@@ -288,7 +288,7 @@ def test_refusals_propose_what_takes_the_case(commsim):
             "-s",
             seven,
         ): "neighbor_exchange refuses 7 ranks (even number of ranks)",
-        ("broadcast", "-a", "knomial:radix=1", "-s", STAR): "knomial refuses 8 ranks (radix)",
+        ("broadcast", "-a", "knomial:radix=1", "-s", STAR): "knomial refuses 8 ranks (radix at least 2)",
         ("allreduce", "-a", "node_split:ranks_per_node=3", "-s", STAR): "node_split refuses 8 ranks (equal nodes)",
     }.items():
         code, out, err = commsim("simulate", *words, "--sizes", "1KiB")

@@ -5,7 +5,7 @@ import pytest
 
 import topologies
 from collectives import registry
-from collectives.hierarchy import led_nodes
+from collectives.grids import led_nodes
 from collectives.trees import (
     binary_halves,
     btree,
@@ -109,7 +109,7 @@ def test_two_trees_use_the_whole_bandwidth():
     """n*beta for a broadcast, 2n*beta for an allreduce, where one binary tree needs twice, or 1.5 times, as much."""
     star, n_bytes = topologies.star(64, 1e9, 1e-9), 2**26
     for collective, spec, factor in (
-        ("broadcast", "double_tree:segments=512", 1),
+        ("broadcast", "double_binary_tree:segments=512", 1),
         ("broadcast", "kary_tree:segments=512", 2),
         ("allreduce", "double_binary_tree:segments=512", 2),
         ("allreduce", "kary_tree:segments=512", 3),
@@ -151,17 +151,22 @@ def test_a_hierarchy_may_have_three_levels():
 @pytest.mark.parametrize(
     ("collective", "spec", "n_ranks", "said"),
     [
-        ("broadcast", "kary_tree:k=0", 4, "k=0 must be at least 1"),
+        ("broadcast", "kary_tree:arity=0", 4, "arity=0 must be at least 1"),
         ("broadcast", "chain:chains=0", 4, "chains=0 must be at least 1"),
         ("broadcast", "knomial:radix=1", 4, "radix=1"),
-        ("broadcast", "double_tree:segments=0", 4, "segments=0 must be 1 to 1048576"),
-        ("broadcast", "hierarchical:ranks_per_node=0", 4, "ranks_per_node=0 must be at least 1"),
-        ("broadcast", "hierarchical:inter=kary_tree:k=0", 4, "k=0 must be at least 1"),
+        ("broadcast", "double_binary_tree:segments=0", 4, "segments=0 must be 1 to 1048576"),
+        ("broadcast", "hierarchical:ranks_per_node=0", 4, "ranks_per_node=0 must be 1 to 1048576"),
+        ("broadcast", "hierarchical:inter=kary_tree:arity=0", 4, "arity=0 must be at least 1"),
         ("allreduce", "reduce_broadcast:reduce=knomial:radix=0", 4, "radix=0"),
-        ("allreduce", "multi_leader:ranks_per_node=4,leaders=3", 9, "a node has 1 ranks only; try leaders=1"),
-        ("allreduce", "multi_leader:ranks_per_node=-1", 9, "ranks_per_node=-1 must be at least 1"),
-        ("allreduce", "nccl_tree:ranks_per_node=0", 9, "ranks_per_node=0 must be at least 1"),
-        ("barrier", "tree:k=-2", 9, "k=-2 must be at least 1"),
+        (
+            "allreduce",
+            "multi_leader:ranks_per_node=4,leaders=3",
+            9,
+            "leaders=3, and the smallest node has 1 ranks; use 1 to 1",
+        ),
+        ("allreduce", "multi_leader:ranks_per_node=-1", 9, "ranks_per_node=-1 must be 1 to 1048576"),
+        ("allreduce", "nccl_tree:ranks_per_node=0", 9, "ranks_per_node=0 must be 1 to 1048576"),
+        ("barrier", "kary_tree:arity=-2", 9, "arity=-2 must be at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_remedy(collective, spec, n_ranks, said):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import allgather_on_any, on_any_cost_s, swing_allgather, swing_labels
+from collectives.butterflies import swing_allgather, swing_labels
+from collectives.folding import allgather_on_any, on_any_cost_s
 from collectives.helpers import largest_power_of_two
 from commsim import Rank, Step, algorithm
 
@@ -24,7 +25,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     cost=cost,
     source="De Sensi et al.: Bine trees: enhancing collective operations by optimizing communication locality, SC 2025 "
     "(doi 10.1145/3712285.3759835)",
-    names={"PICO": "bine"},
+    names={"PICO": "libbine"},
 )
 def bine(rank: Rank, n_ranks: int) -> Iterator[Step]:
     yield from allgather_on_any(rank, n_ranks, swing_allgather, swing_labels(largest_power_of_two(n_ranks)))

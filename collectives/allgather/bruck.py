@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import RADIX
 from collectives.circulants import Hop, hop_of
-from collectives.helpers import rounds
+from collectives.helpers import distances, rounds
+from collectives.parameters import RADIX
 from commsim import Rank, Step, algorithm
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, radix: int) -> float:
-    """⌈log_k p⌉α + (p-1)/p·nβ, radix k"""
+    """⌈log_k p⌉α + (p-1)/p·nβ, k = radix"""
     return rounds(n_ranks, radix) * alpha + (n_ranks - 1) / n_ranks * n_bytes * beta
 
 
@@ -23,12 +23,9 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     cost=cost,
     constraints=(RADIX,),
     source="Bruck et al.: Efficient algorithms for all-to-all communications in multiport message-passing systems, "
-    "IEEE TPDS 8(11), 1997, section 4",
-    names={"Open MPI": "2 bruck", "MPICH": "brucks, k_brucks", "UCC": "bruck", "SMPI": "bruck"},
+    "IEEE TPDS 8(11), 1997",
+    names={"Open MPI": "2 bruck-k-fanout", "MPICH": "brucks, k_brucks", "UCC": "bruck", "SMPI": "bruck"},
 )
 def bruck(rank: Rank, n_ranks: int, *, radix: int = 2) -> Iterator[Step]:
-    have = 1
-    while have < n_ranks:
-        far = range(have, min(radix * have, n_ranks), have)
-        yield [hop_of(rank, n_ranks, Hop(d, d, min(have, n_ranks - d))) for d in far]
-        have *= radix
+    for far in distances(n_ranks, radix):
+        yield [hop_of(rank, n_ranks, Hop(d, d, min(far.step, n_ranks - d))) for d in far]

@@ -17,7 +17,8 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 @algorithm(
     "allgather",
     cost=cost,
-    source="Träff: optimal reduce-scatter and allreduce on circulant graphs, 2024/25, TU Wien repositum 219280",
+    source="Träff: reduce-scatter and allreduce on circulant graphs, 2024/25, TU Wien repositum 219280",
+    names={"MPICH": "circ_graph"},
 )
 def circulant(rank: Rank, n_ranks: int) -> Iterator[Step]:
     yield from allgather_of(rank, n_ranks, circulant_hops(n_ranks))

@@ -15,7 +15,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 @algorithm(
     "allgather",
     cost=cost,
-    source="Open MPI coll/tuned: direct messaging; MSCCLang examples: allgather allpairs",
+    source="Open MPI coll/tuned: direct messaging",
     names={"Open MPI": "8 direct-messaging", "oneCCL": "naive, flat"},
 )
 def linear(rank: Rank, n_ranks: int) -> Iterator[Step]:

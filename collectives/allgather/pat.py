@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.circulants import AGGREGATION, allgather_of, pat_defaults, pat_hops, pat_n_hops
+from collectives.circulants import allgather_of, pat_defaults, pat_hops, pat_n_hops
+from collectives.parameters import at_least
 from commsim import Rank, Step, algorithm
 
 
@@ -22,7 +23,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     "allgather",
     cost=cost,
     defaults=pat_defaults,
-    constraints=(AGGREGATION,),
+    constraints=(at_least("aggregation", 1),),
     source="Jeaugey: PAT: a new algorithm for all-gather and reduce-scatter operations at scale, arXiv 2506.20252",
     names={"NCCL": "PAT (2.23 and later)"},
 )

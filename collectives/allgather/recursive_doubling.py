@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from collectives.butterflies import allgather_on_any, knomial_allgather, on_any_cost_s
+from collectives.butterflies import knomial_allgather
+from collectives.folding import allgather_on_any, on_any_cost_s
 from collectives.helpers import largest_power_of_two
 from commsim import Rank, Step, algorithm
 
@@ -20,7 +21,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     "allgather",
     cost=cost,
     source="Thakur, Rabenseifner, Gropp: Optimization of collective communication operations in MPICH, IJHPCA 19(1), "
-    "2005, section 4.1 (powers of two); the folding of others is as in their allreduce, section 4.5",
+    "2005, section 4.1 (powers of two); others fold as in their allreduce",
     names={
         "Open MPI": "3 recursive_doubling",
         "MPICH": "recursive_doubling",

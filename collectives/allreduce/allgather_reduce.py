@@ -16,11 +16,10 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 
 @algorithm(
     "allreduce",
-    chunks=1,
     scratch=lambda n_ranks: n_ranks,
     cost=cost,
     source="Open MPI coll/base: allreduce_intra_allgather_reduce",
-    names={"Open MPI": "7 allgather_reduce"},
+    names={"Open MPI": "7 allgather_reduce", "NCCL": "symmetric kernel AGxLL_R"},
 )
 def allgather_reduce(rank: Rank, n_ranks: int) -> Iterator[Step]:
     own, everyones = chunk(0, buffer=SCRATCH + rank), Window(0, n_ranks, buffer=SCRATCH)

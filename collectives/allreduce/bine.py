@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import VARIANT, swing_allgather, swing_whole_vectors, there_and_back
-from collectives.helpers import fold_cost_s, folded, largest_power_of_two
+from collectives import allgather
+from collectives.butterflies import swing_allgather, swing_whole_vectors, there_and_back
+from collectives.folding import fold_cost_s, folded
+from collectives.helpers import largest_power_of_two, rounds
+from collectives.parameters import VARIANT
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, variant: str) -> float:
     """latency: L(α + nβ + nγ); bandwidth: 2Lα + (q-1)/q·n(2β + γ); q = 2^L <= p; plus 2α + 2nβ + nγ unless q = p"""
     left, n = largest_power_of_two(n_ranks), n_bytes
-    rounds, fold = left.bit_length() - 1, fold_cost_s(n_ranks, n, alpha, beta, gamma)
+    fold = fold_cost_s(n_ranks, n, alpha, beta, gamma)
     if variant == "latency":
-        return rounds * (alpha + n * (beta + gamma)) + fold
-    return 2 * rounds * alpha + (left - 1) / left * n * (2 * beta + gamma) + fold
+        return rounds(left) * (alpha + n * (beta + gamma)) + fold
+    return 2 * rounds(left) * alpha + (left - 1) / left * n * (2 * beta + gamma) + fold
 
 
 def _n_chunks(n_ranks: int, *, variant: str) -> int:
@@ -32,9 +35,8 @@ def _n_chunks(n_ranks: int, *, variant: str) -> int:
     chunks=_n_chunks,
     cost=cost,
     constraints=(COMMUTATIVE, VARIANT),
-    source="De Sensi et al.: Bine trees: enhancing collective operations by optimizing communication locality, SC 2025 "
-    "(doi 10.1145/3712285.3759835)",
-    names={"PICO": "lat, bdw_remap"},
+    source=allgather.bine.source,
+    names={"PICO": "libbine: lat, bdw_remap"},
 )
 def bine(rank: Rank, n_ranks: int, *, variant: str = "bandwidth") -> Iterator[Step]:
     def butterfly(rank: Rank, left: int) -> Iterator[Step]:

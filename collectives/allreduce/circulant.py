@@ -19,7 +19,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     chunks=lambda n_ranks: n_ranks,
     cost=cost,
     constraints=(COMMUTATIVE,),
-    source="Träff: optimal reduce-scatter and allreduce on circulant graphs, 2024/25, TU Wien repositum 219280",
+    source=allgather.circulant.source,
 )
 def circulant(rank: Rank, n_ranks: int) -> Iterator[Step]:
     yield from reduce_scatter.circulant.program(rank, n_ranks)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives import allgather, collnet, reduce_scatter
-from collectives.helpers import SEGMENTS
-from collectives.nodes import EQUAL_NODES
+from collectives import collnet
+from collectives.parameters import EQUAL_NODES, SEGMENTS
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -14,8 +13,8 @@ def cost(
     n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, ranks_per_node: int, segments: int
 ) -> float:
     """(S+3)α + ((2l-1)S + 1)/(lS)·nβ + (l-1)/l·nγ, l = ranks_per_node, S segments; less where l or p/l is 1"""
-    sizes = {"ranks_per_node": ranks_per_node, "segments": segments}
-    return collnet.collnet_cost_s(min(ranks_per_node - 1, 1), n_ranks, n_bytes, alpha, beta, gamma, **sizes)
+    hops, sizes = min(ranks_per_node - 1, 1), {"ranks_per_node": ranks_per_node, "segments": segments}
+    return collnet.cost_s(hops, n_ranks, n_bytes, alpha, beta, gamma, **sizes)
 
 
 @algorithm(
@@ -28,5 +27,4 @@ def cost(
     names={"NCCL": "CollNetDirect"},
 )
 def collnet_direct(rank: Rank, n_ranks: int, *, ranks_per_node: int, segments: int) -> Iterator[Step]:
-    halves = reduce_scatter.linear, allgather.linear
-    yield from collnet.collnet(rank, n_ranks, halves, ranks_per_node=ranks_per_node, segments=segments)
+    yield from collnet.collnet(rank, n_ranks, "linear", ranks_per_node=ranks_per_node, segments=segments)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from collectives import hierarchy
-from collectives.helpers import SEGMENTS
-from collectives.hierarchy import RANKS_PER_NODE, Stage, led_nodes
+from collectives.grids import led_nodes
+from collectives.hierarchy import Stage, chunks_of, scratch_of, staged, staged_cost_s, stages_fit
+from collectives.parameters import RANKS_PER_NODE, SEGMENTS, nodes_by_machine, segments_between_nodes, together
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
-def _stages(
-    n_ranks: int, *, ranks_per_node: int, intra_reduce: str, inter: str, intra_broadcast: str, **others: Any
-) -> list[Stage]:
+def _stages(n_ranks: int, *, ranks_per_node: int, intra_reduce: str, inter: str, intra_broadcast: str) -> list[Stage]:
     nodes = led_nodes(n_ranks, ranks_per_node)
     return [
         Stage("reduce", intra_reduce, nodes),
@@ -24,18 +22,18 @@ def _stages(
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int, **parts: Any) -> float:
     """T_reduce(l, n) + T_inter(⌈p/l⌉, n) + T_broadcast(l, n), l = ranks_per_node, one segment; estimated for more"""
-    return hierarchy.staged_cost_s(_stages(n_ranks, **parts), n_bytes, alpha, beta, gamma, segments)
+    return staged_cost_s(_stages(n_ranks, **parts), n_bytes, alpha, beta, gamma, segments)
 
 
 @algorithm(
     "allreduce",
-    chunks=lambda n_ranks, *, segments, **parts: segments * hierarchy.n_chunks(_stages(n_ranks, **parts)),
-    scratch=lambda n_ranks, **parts: hierarchy.n_scratch(_stages(n_ranks, **parts)),
+    chunks=chunks_of(_stages),
+    scratch=scratch_of(_stages),
     cost=cost,
-    defaults=hierarchy.nodes_and_segments,
-    constraints=(COMMUTATIVE, RANKS_PER_NODE, SEGMENTS, hierarchy.stages_fit(_stages)),
+    defaults=together(nodes_by_machine, segments_between_nodes),
+    constraints=(COMMUTATIVE, RANKS_PER_NODE, SEGMENTS, stages_fit(_stages)),
     source="Luo et al.: HAN: a hierarchical autotuned collective communication framework, CLUSTER 2020",
-    names={"Open MPI": "han", "MPICH": "smp", "UCC": "cl/hier", "SMPI": "smp_rdb"},
+    names={"Open MPI": "han", "MPICH": "smp", "UCC": "cl/hier rab", "SMPI": "smp_rdb"},
 )
 def hierarchical(
     rank: Rank,
@@ -47,7 +45,5 @@ def hierarchical(
     inter: str = "recursive_doubling",
     intra_broadcast: str = "binomial",
 ) -> Iterator[Step]:
-    stages = _stages(
-        n_ranks, ranks_per_node=ranks_per_node, intra_reduce=intra_reduce, inter=inter, intra_broadcast=intra_broadcast
-    )
-    yield from hierarchy.staged(rank, stages, segments)
+    parts = {"intra_reduce": intra_reduce, "inter": inter, "intra_broadcast": intra_broadcast}
+    yield from staged(rank, _stages(n_ranks, ranks_per_node=ranks_per_node, **parts), segments)

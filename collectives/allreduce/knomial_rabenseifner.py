@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import RADIX, digits, knomial_allgather, left_by_radix, there_and_back
-from collectives.helpers import fold_cost_s, folded
+from collectives.butterflies import digits, knomial_allgather, left_by_radix, there_and_back
+from collectives.folding import fold_cost_s, folded
+from collectives.parameters import RADIX
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -29,8 +30,8 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     names={"UCC": "sra_knomial", "MPICH": "k_reduce_scatter_allgather", "Gloo": "bcube"},
 )
 def knomial_rabenseifner(rank: Rank, n_ranks: int, *, radix: int = 4) -> Iterator[Step]:
-    def allgather(rank: Rank, left: int) -> Iterator[Step]:
-        yield from knomial_allgather(rank, left, radix=radix)
+    def shrink_and_grow(rank: Rank, left: int) -> Iterator[Step]:
+        yield from there_and_back(rank, left, knomial_allgather, radix=radix)
 
     left = left_by_radix(n_ranks, radix)
-    yield from folded(rank, n_ranks, lambda r, n: there_and_back(r, n, allgather), n_chunks=left, left=left)
+    yield from folded(rank, n_ranks, shrink_and_grow, n_chunks=left, left=left)

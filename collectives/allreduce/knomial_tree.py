@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import RADIX
-from collectives.helpers import SEGMENTS, segments_by_size
+from collectives.parameters import RADIX, SEGMENTS, segments_by_size
 from collectives.tree_clocks import tree_cost_s
 from collectives.trees import knomial_heap, up_and_down
 from commsim import COMMUTATIVE, Rank, Step, algorithm

@@ -15,9 +15,8 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 
 @algorithm(
     "allreduce",
-    chunks=1,
     cost=cost,
-    source="Open MPI coll/base: basic_linear (reduce to the root, then broadcast)",
+    source="Open MPI coll/base: allreduce_intra_basic_linear",
     names={"Open MPI": "1 basic_linear"},
 )
 def linear(rank: Rank, n_ranks: int) -> Iterator[Step]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from collectives.helpers import SEGMENTS
-from collectives.hierarchy import RANKS_PER_NODE, nodes_by_machine
+from collectives.parameters import RANKS_PER_NODE, SEGMENTS, nodes_by_machine, segments_of_halves
 from collectives.tree_clocks import tree_cost_s
-from collectives.trees import Tree, chains_below, double_tree, half_segments_by_size, up_and_down
+from collectives.trees import Tree, chains_below, double_tree, up_and_down
 from commsim import COMMUTATIVE, Groups, Rank, Step, algorithm
 
 
@@ -25,7 +24,7 @@ def cost(
 
 def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
     """Nodes as the machine has them, else about as many as ranks in each; segments of 128 KiB of each half."""
-    return {**nodes_by_machine(n_ranks, n_bytes, groups), **half_segments_by_size(n_ranks, n_bytes, groups)}
+    return {**nodes_by_machine(n_ranks, n_bytes, groups), **segments_of_halves(n_ranks, n_bytes, groups)}
 
 
 @algorithm(
@@ -36,7 +35,7 @@ def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[s
     constraints=(COMMUTATIVE, RANKS_PER_NODE, SEGMENTS),
     source="NCCL 2.30.7: src/graph/trees.cc (ncclGetDtree), src/graph/tuning.cc; Jeaugey: Massively scale your deep "
     "learning training with NCCL 2.4, NVIDIA developer blog, 2019",
-    names={"NCCL": "Tree"},
+    names={"NCCL": "Tree", "RCCL": "Tree"},
 )
 def nccl_tree(rank: Rank, n_ranks: int, *, ranks_per_node: int, segments: int) -> Iterator[Step]:
     yield from up_and_down(rank, _trees(n_ranks, ranks_per_node), segments)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives import allgather, reduce_scatter
-from collectives.fabric import pipelined, segments_by_root
-from collectives.grids import inside
-from collectives.helpers import SEGMENTS
+from collectives.hierarchy import split_stages, stepped
+from collectives.parameters import SEGMENTS, segments_in_fabric
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -25,14 +23,10 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     "allreduce",
     chunks=lambda n_ranks, *, segments: n_ranks * segments,
     cost=cost,
-    defaults=segments_by_root,
+    defaults=segments_in_fabric,
     constraints=(COMMUTATIVE, SEGMENTS),
     source="NCCL user guide: NCCL_NVLS_ENABLE; PTX ISA: multimem.ld_reduce, multimem.st",
-    names={"NCCL": "NVLS", "MSCCL": "SwitchChannel (MSCCL++)"},
+    names={"NCCL": "NVLS, symmetric kernel RSxLDMC_AGxSTMC", "MSCCL++": "SwitchChannel"},
 )
 def nvls(rank: Rank, n_ranks: int, *, segments: int) -> Iterator[Step]:
-    def segment(number: int) -> Iterator[Step]:
-        for half in (reduce_scatter.nvls, allgather.nvls):
-            yield from inside([range(n_ranks)], rank, half, number * n_ranks, n_ranks)
-
-    yield from pipelined(segment, segments)
+    yield from stepped(rank, split_stages((n_ranks,), [0], "nvls"), segments)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectives.butterflies import knomial_allgather, there_and_back
-from collectives.helpers import fold_cost_s, folded, largest_power_of_two
+from collectives.folding import fold_cost_s, folded
+from collectives.helpers import largest_power_of_two, rounds
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -13,7 +14,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     """2⌊log2 p⌋α + (q-1)/q·n(2β + γ), q = 2^⌊log2 p⌋; plus 2α + 2nβ + nγ unless p is a power of two"""
     q, n = largest_power_of_two(n_ranks), n_bytes
     fold = fold_cost_s(n_ranks, n, alpha, beta, gamma)
-    return 2 * (q.bit_length() - 1) * alpha + (q - 1) / q * n * (2 * beta + gamma) + fold
+    return 2 * rounds(q) * alpha + (q - 1) / q * n * (2 * beta + gamma) + fold
 
 
 @algorithm(
@@ -25,6 +26,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     names={
         "Open MPI": "6 rabenseifner",
         "MPICH": "reduce_scatter_allgather",
+        "oneCCL": "rabenseifner",
         "Gloo": "halving_doubling",
         "SMPI": "rab",
     },

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectives.butterflies import whole_vectors
-from collectives.helpers import fold_cost_s, folded, largest_power_of_two
+from collectives.folding import fold_cost_s, folded
+from collectives.helpers import largest_power_of_two, rounds
 from commsim import Rank, Step, algorithm
 
 
@@ -13,12 +14,11 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     """⌊log2 p⌋(α + nβ + nγ); plus 2α + 2nβ + nγ unless p is a power of two"""
     q, n = largest_power_of_two(n_ranks), n_bytes
     fold = fold_cost_s(n_ranks, n, alpha, beta, gamma)
-    return (q.bit_length() - 1) * (alpha + n * beta + n * gamma) + fold
+    return rounds(q) * (alpha + n * (beta + gamma)) + fold
 
 
 @algorithm(
     "allreduce",
-    chunks=1,
     cost=cost,
     source="Thakur, Rabenseifner, Gropp: Optimization of collective communication operations in MPICH, IJHPCA 19(1), "
     "2005, section 4.5",
@@ -26,6 +26,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
         "Open MPI": "3 recursive_doubling",
         "MPICH": "recursive_doubling",
         "UCC": "knomial (radix 2)",
+        "oneCCL": "recursive_doubling",
         "SMPI": "rdb",
     },
 )

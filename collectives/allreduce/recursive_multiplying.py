@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import RADIX, digits, left_by_radix
-from collectives.helpers import fold_cost_s, folded
+from collectives.butterflies import digits, left_by_radix
+from collectives.folding import fold_cost_s, folded
+from collectives.parameters import RADIX
 from commsim import ROUNDS_APART, Rank, Step, algorithm, chunk, direct, within
 
 
@@ -25,7 +26,6 @@ def _everyone_to_everyone(rank: Rank, n_ranks: int) -> Iterator[Step]:
 
 @algorithm(
     "allreduce",
-    chunks=1,
     cost=cost,
     constraints=(ROUNDS_APART, RADIX),
     source="Ruefenacht, Bull, Booth: Generalisation of recursive doubling for AllReduce: now with simulation, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.hierarchy import Stage, n_chunks, n_scratch, staged, staged_cost_s, stages_fit
+from collectives.hierarchy import Stage, chunks_of, scratch_of, staged, staged_cost_s, stages_fit
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -20,8 +20,8 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
 
 @algorithm(
     "allreduce",
-    chunks=lambda n_ranks, **parts: n_chunks(_stages(n_ranks, **parts)),
-    scratch=lambda n_ranks, **parts: n_scratch(_stages(n_ranks, **parts)),
+    chunks=chunks_of(_stages),
+    scratch=scratch_of(_stages),
     cost=cost,
     constraints=(COMMUTATIVE, stages_fit(_stages)),
     source="Open MPI coll/base: allreduce_intra_nonoverlapping",

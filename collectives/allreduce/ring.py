@@ -20,7 +20,15 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     cost=cost,
     constraints=(COMMUTATIVE,),
     source="Patarasuk, Yuan: Bandwidth optimal all-reduce algorithms for clusters of workstations, JPDC 69(2), 2009",
-    names={"Open MPI": "4 ring", "MPICH": "ring", "NCCL": "Ring", "UCC": "ring", "SMPI": "lr"},
+    names={
+        "Open MPI": "4 ring",
+        "MPICH": "ring",
+        "NCCL": "Ring",
+        "UCC": "ring",
+        "oneCCL": "ring",
+        "Gloo": "ring",
+        "SMPI": "lr",
+    },
 )
 def ring(rank: Rank, n_ranks: int) -> Iterator[Step]:
     yield from reduce_scatter.ring.program(rank, n_ranks)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from collectives import allgather
-from collectives.grids import inside
-from collectives.helpers import MAX_SEGMENTS
-from commsim import COMMUTATIVE, SCRATCH, Constraint, Groups, Rank, Step, algorithm, chunk, exchange
-from commsim.program import Exchange
+from collectives.hierarchy import Stage
+from collectives.parameters import MOST_CHOSEN, segments_at_least
+from commsim import COMMUTATIVE, SCRATCH, Exchange, Groups, Rank, Step, algorithm, chunk, exchange
 
-SEGMENT_BYTES = 1 << 20  # Open MPI's, in its fixed decision
+SEGMENT_BYTES = 1 << 20  # as in Open MPI 4.0's fixed decision
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int) -> float:
@@ -22,15 +20,9 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     return reduce_scatter_s + (p - 1) * (alpha + n_bytes / p * beta) if p > 1 else 0.0
 
 
-def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, Any]:
+def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[str, int]:
     """Segments of 1 MiB, 2 to 1024 of them in a chunk."""
-    return {"segments": min(max(-(-n_bytes // (n_ranks * SEGMENT_BYTES)), 2), 1024)}
-
-
-def _segments(n_ranks: int, *, segments: int) -> str | None:
-    if 2 <= segments <= MAX_SEGMENTS:
-        return None
-    return f"segments={segments} must be 2 to {MAX_SEGMENTS}: one is reduced while another arrives; ring has one"
+    return {"segments": min(max(-(-n_bytes // (n_ranks * SEGMENT_BYTES)), 2), MOST_CHOSEN)}
 
 
 @algorithm(
@@ -39,9 +31,9 @@ def _segments(n_ranks: int, *, segments: int) -> str | None:
     scratch=1,
     cost=cost,
     defaults=defaults,
-    constraints=(COMMUTATIVE, Constraint("segments", _segments)),
+    constraints=(COMMUTATIVE, segments_at_least(2, "one is reduced while another arrives; ring has one")),
     source="Open MPI coll/base: allreduce_intra_ring_segmented; Gloo: allreduce_ring_chunked",
-    names={"Open MPI": "5 segmented_ring", "Gloo": "ring_chunked"},
+    names={"Open MPI": "5 segmented_ring", "Gloo": "ring_chunked", "SMPI": "ompi_ring_segmented"},
 )
 def ring_segmented(rank: Rank, n_ranks: int, *, segments: int) -> Iterator[Step]:
     right, left = (rank + 1) % n_ranks, (rank - 1) % n_ranks
@@ -53,4 +45,4 @@ def ring_segmented(rank: Rank, n_ranks: int, *, segments: int) -> Iterator[Step]
             arrived, kept = chunk(receive, buffer=SCRATCH), chunk(receive)
             reduction = [exchange(rank, rank, send=arrived, receive=kept, reduce=True)]
     yield reduction
-    yield from inside([range(n_ranks)], rank, allgather.ring, 0, n_ranks * segments)
+    yield from Stage("allgather", "ring", [range(n_ranks)]).steps(rank, 0, n_ranks * segments)

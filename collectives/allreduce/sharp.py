@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives import broadcast, reduce
-from collectives.fabric import pipelined, segments_by_root
-from collectives.helpers import SEGMENTS
-from commsim import COMMUTATIVE, Rank, Step, Window, algorithm, within
+from collectives import reduce
+from collectives.hierarchy import Stage, stepped
+from collectives.parameters import SEGMENTS, segments_in_fabric
+from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int) -> float:
@@ -23,16 +23,11 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     "allreduce",
     chunks=lambda n_ranks, *, segments: segments,
     cost=cost,
-    defaults=segments_by_root,
+    defaults=segments_in_fabric,
     constraints=(COMMUTATIVE, SEGMENTS),
     source=reduce.sharp.source,
-    names={"Open MPI": "ucc, hcoll", "UCC": "tl/sharp", "MVAPICH": "SHARP"},
+    names={"Open MPI": "ucc, hcoll", "UCC": "tl/sharp", "MVAPICH": "SHARP", "NCCL": "CollNet"},
 )
 def sharp(rank: Rank, n_ranks: int, *, segments: int) -> Iterator[Step]:
-    def segment(number: int) -> Iterator[Step]:
-        for half in (reduce.sharp, broadcast.multicast):
-            yield from within(
-                [range(n_ranks)], rank, lambda r, n, half=half: half.program(r, n, root=0), Window(number, 1)
-            )
-
-    yield from pipelined(segment, segments)
+    everyone = [range(n_ranks)]
+    yield from stepped(rank, [Stage("reduce", "sharp", everyone), Stage("broadcast", "multicast", everyone)], segments)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import VARIANT, digits, left_by_radix, there_and_back
+from collectives.butterflies import digits, left_by_radix, there_and_back
 from collectives.circulants import Hop, hop_of
-from collectives.helpers import fold_cost_s, folded, rounds
+from collectives.folding import fold_cost_s, folded
+from collectives.helpers import rounds
+from collectives.parameters import VARIANT
 from commsim import COMMUTATIVE, ROUNDS_APART, Rank, Step, algorithm, chunk, exchange
 
 

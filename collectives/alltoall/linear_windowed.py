@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from commsim import OUTPUT, Constraint, Rank, Step, algorithm, chunk, direct
+from collectives.parameters import at_least
+from commsim import OUTPUT, Rank, Step, algorithm, chunk, direct
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, window: int) -> float:
@@ -14,25 +15,14 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     return windows * alpha + (p - 1) / p * n_bytes * beta
 
 
-def _no_window(n_ranks: int, *, window: int) -> str | None:
-    return None if window >= 1 else f"window={window} must be at least 1; window={n_ranks} is all at once"
-
-
 @algorithm(
     "alltoall",
     cost=cost,
-    constraints=(Constraint("window", _no_window),),
+    constraints=(at_least("window", 1),),
     source="MPICH: alltoall_intra_scattered (a window of MPIR_CVAR_ALLTOALL_THROTTLE ranks, 32)",
-    names={"MPICH": "scattered"},
+    names={"Open MPI": "4 linear_sync", "MPICH": "scattered"},
 )
 def linear_windowed(rank: Rank, n_ranks: int, *, window: int = 32) -> Iterator[Step]:
+    send, receive = (lambda me, peer: chunk(peer)), (lambda me, peer: chunk(peer, buffer=OUTPUT))
     for first in range(0, n_ranks, window):
-        yield [
-            direct(
-                rank,
-                n_ranks,
-                send=lambda me, peer: chunk(peer),
-                receive=lambda me, peer: chunk(peer, buffer=OUTPUT),
-                distances=(first, min(first + window, n_ranks)),
-            )
-        ]
+        yield [direct(rank, n_ranks, send=send, receive=receive, distances=(first, min(first + window, n_ranks)))]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.nodes import EQUAL_NODES, node_ranks
+from collectives.parameters import EQUAL_NODES, equal_nodes_by_machine
 from commsim import (
     OUTPUT,
     PROC_NULL,
@@ -35,9 +35,9 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     "alltoall",
     scratch=lambda n_ranks, *, ranks_per_node: 2 * ranks_per_node,
     cost=cost,
-    defaults=node_ranks,
+    defaults=equal_nodes_by_machine,
     constraints=(EQUAL_NODES,),
-    source="Open MPI coll/han: alltoall",
+    source="Open MPI coll/han: alltoall (smsc)",
     names={"Open MPI": "han"},
 )
 def node_aggregated(rank: Rank, n_ranks: int, *, ranks_per_node: int) -> Iterator[Step]:

@@ -5,9 +5,10 @@ Every message between nodes stays on one rail, and carries the blocks of a whole
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from collectives.nodes import EQUAL_NODES, node_ranks, nodes_of, rails_of
+from collectives.grids import lines
+from collectives.parameters import EQUAL_NODES, equal_nodes_by_machine
 from commsim import DATA, OUTPUT, SCRATCH, Rank, Selection, Step, algorithm, chunks, direct, within
 
 
@@ -21,14 +22,14 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     "alltoall",
     scratch=1,
     cost=cost,
-    defaults=node_ranks,
+    defaults=equal_nodes_by_machine,
     constraints=(EQUAL_NODES,),
     source="NVIDIA: Doubling all2all performance with NVIDIA Collective Communication Library 2.12, 2022 (PXN); "
     "Cowan et al.: MSCCLang, ASPLOS 2023 (two-step alltoall)",
     names={"NCCL": "PXN", "MSCCL": "two-step"},
 )
 def rail_aligned(rank: Rank, n_ranks: int, *, ranks_per_node: int) -> Iterator[Step]:
-    node = ranks_per_node
+    node, shape = ranks_per_node, (ranks_per_node, n_ranks // ranks_per_node)
 
     def of_index(index: Rank, buffer: int) -> Selection:  # one block of every node
         return chunks(index, n_ranks - index, stride=node, buffer=buffer)
@@ -36,13 +37,12 @@ def rail_aligned(rank: Rank, n_ranks: int, *, ranks_per_node: int) -> Iterator[S
     def of_node(number: Rank, buffer: int) -> Selection:
         return chunks(number * node, node, buffer=buffer)
 
-    def inside(me: Rank, size: int) -> Iterator[Step]:
-        send, receive = (lambda me, peer: of_index(peer, DATA)), (lambda me, peer: of_index(peer, SCRATCH))
-        yield [direct(me, size, send=send, receive=receive, distances=(0, size))]
+    def trade(dimension: int, blocks: Callable[[Rank, int], Selection], source: int, target: int) -> Iterator[Step]:
+        def everyone(me: Rank, size: int) -> Iterator[Step]:
+            send, receive = (lambda me, peer: blocks(peer, source)), (lambda me, peer: blocks(peer, target))
+            yield [direct(me, size, send=send, receive=receive, distances=(0, size))]
 
-    def across(me: Rank, size: int) -> Iterator[Step]:
-        send, receive = (lambda me, peer: of_node(peer, SCRATCH)), (lambda me, peer: of_node(peer, OUTPUT))
-        yield [direct(me, size, send=send, receive=receive, distances=(0, size))]
+        yield from within(lines(shape, dimension), rank, everyone)
 
-    yield from within(nodes_of(n_ranks, node), rank, inside)
-    yield from within(rails_of(n_ranks, node), rank, across)
+    yield from trade(0, of_index, DATA, SCRATCH)
+    yield from trade(1, of_node, SCRATCH, OUTPUT)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collectives.alltoall.linear import cost
-from collectives.alltoall.linear import linear as of_equal_blocks
+from collectives import alltoall
 from commsim import algorithm
 
 linear = algorithm(
     "alltoallv",
-    cost=cost,
+    cost=alltoall.linear.cost,
     source="Open MPI coll/base: alltoallv_intra_basic_linear",
     names={"Open MPI": "1 basic_linear", "SMPI": "ompi_basic_linear"},
-)(of_equal_blocks.program)
+)(alltoall.linear.program)

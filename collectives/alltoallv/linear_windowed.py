@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collectives.alltoall.linear_windowed import cost
-from collectives.alltoall.linear_windowed import linear_windowed as of_equal_blocks
+from collectives import alltoall
 from commsim import algorithm
 
 linear_windowed = algorithm(
     "alltoallv",
-    cost=cost,
-    constraints=of_equal_blocks.constraints,
+    cost=alltoall.linear_windowed.cost,
+    constraints=alltoall.linear_windowed.constraints,
     source="MPICH: alltoallv_intra_scattered (a window of MPIR_CVAR_ALLTOALL_THROTTLE ranks, 32)",
     names={"MPICH": "scattered"},
-)(of_equal_blocks.program)
+)(alltoall.linear_windowed.program)

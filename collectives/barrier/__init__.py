@@ -1,7 +1,7 @@
 """Barrier: nobody goes on before everyone has come."""
 
 from collectives.barrier.dissemination import dissemination
+from collectives.barrier.kary_tree import kary_tree
 from collectives.barrier.recursive_doubling import recursive_doubling
-from collectives.barrier.tree import tree
 
-__all__ = ["dissemination", "recursive_doubling", "tree"]
+__all__ = ["dissemination", "kary_tree", "recursive_doubling"]

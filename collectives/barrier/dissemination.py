@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import RADIX
-from collectives.helpers import rounds
+from collectives.helpers import distances, rounds
+from collectives.parameters import RADIX
 from commsim import Rank, Step, algorithm, chunk, exchange
 
 
@@ -23,9 +23,6 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     names={"Open MPI": "4 bruck", "MPICH": "k_dissemination", "SMPI": "ompi_bruck"},
 )
 def dissemination(rank: Rank, n_ranks: int, *, radix: int = 2) -> Iterator[Step]:
-    heard = 1
-    while heard < n_ranks:
-        distances = range(heard, min(radix * heard, n_ranks), heard)
-        ends = [((rank + distance) % n_ranks, (rank - distance) % n_ranks) for distance in distances]
+    for far in distances(n_ranks, radix):
+        ends = [((rank + d) % n_ranks, (rank - d) % n_ranks) for d in far]
         yield [exchange(dst, src, send=chunk(0), receive=chunk(0), reduce=True) for dst, src in ends]
-        heard *= radix

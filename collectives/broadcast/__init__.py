@@ -4,7 +4,7 @@ from collectives.broadcast.bine import bine
 from collectives.broadcast.binomial import binomial
 from collectives.broadcast.chain import chain
 from collectives.broadcast.circulant import circulant
-from collectives.broadcast.double_tree import double_tree
+from collectives.broadcast.double_binary_tree import double_binary_tree
 from collectives.broadcast.hierarchical import hierarchical
 from collectives.broadcast.kary_tree import kary_tree
 from collectives.broadcast.knomial import knomial
@@ -19,7 +19,7 @@ __all__ = [
     "binomial",
     "chain",
     "circulant",
-    "double_tree",
+    "double_binary_tree",
     "hierarchical",
     "kary_tree",
     "knomial",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import bine_tree, to_partners, within_left
+from collectives.butterflies import bine_tree
+from collectives.folding import to_partners, within_left
 from collectives.helpers import largest_power_of_two, rounds
 from commsim import Rank, Step, algorithm
 
@@ -23,7 +24,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     cost=cost,
     source="De Sensi et al.: Bine trees: enhancing collective operations by optimizing communication locality, SC 2025 "
     "(doi 10.1145/3712285.3759835)",
-    names={"PICO": "bine"},
+    names={"PICO": "libbine"},
 )
 def bine(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
     left = largest_power_of_two(n_ranks)

@@ -15,7 +15,6 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 
 @algorithm(
     "broadcast",
-    chunks=1,
     cost=cost,
     source="Thakur, Rabenseifner, Gropp: Optimization of collective communication operations in MPICH, IJHPCA 19(1), "
     "2005, section 4.2",

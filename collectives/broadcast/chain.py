@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.helpers import SEGMENTS, segments_by_size
-from collectives.trees import at_least, broadcast_down, k_chains
+from collectives.parameters import SEGMENTS, at_least, segments_by_size
+from collectives.trees import broadcast_down, k_chains
 from commsim import Rank, Step, algorithm
 
 
@@ -26,9 +26,10 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     source="Pjesivac-Grbovic et al.: Performance analysis of MPI collective operations, Cluster Computing 10, 2007",
     names={
         "Open MPI": "2 chain, 3 pipeline",
-        "MPICH": "pipelined_tree (kary, k=1)",
+        "MPICH": "tsp_ring",
         "NCCL": "Ring",
-        "SMPI": "ompi_pipeline",
+        "oneCCL": "ring",
+        "SMPI": "NTSL, ompi_pipeline",
     },
 )
 def chain(rank: Rank, n_ranks: int, *, root: int, segments: int, chains: int = 1) -> Iterator[Step]:

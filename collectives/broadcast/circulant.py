@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectives.circulants import broadcast_round
-from collectives.helpers import SEGMENTS, rounds, segments_by_size
+from collectives.helpers import rounds
+from collectives.parameters import SEGMENTS, segments_by_size
 from commsim import Rank, Step, algorithm
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from collectives import hierarchy
-from collectives.helpers import SEGMENTS
-from collectives.hierarchy import RANKS_PER_NODE, Stage, led_nodes
+from collectives.grids import led_nodes
+from collectives.hierarchy import Stage, chunks_of, scratch_of, staged, staged_cost_s, stages_fit
+from collectives.parameters import RANKS_PER_NODE, SEGMENTS, nodes_by_machine, segments_between_nodes, together
 from commsim import Rank, Step, algorithm
 
 
-def _stages(n_ranks: int, root: int = 0, *, ranks_per_node: int, inter: str, intra: str, **others: Any) -> list[Stage]:
+def _stages(n_ranks: int, root: int = 0, *, ranks_per_node: int, intra: str, inter: str) -> list[Stage]:
     nodes = led_nodes(n_ranks, ranks_per_node, root)
     leaders = [node[0] for node in nodes]
     return [Stage("broadcast", inter, [leaders], root // ranks_per_node), Stage("broadcast", intra, nodes)]
@@ -19,18 +19,18 @@ def _stages(n_ranks: int, root: int = 0, *, ranks_per_node: int, inter: str, int
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int, **parts: Any) -> float:
     """T_inter(⌈p/l⌉, n) + T_intra(l, n), l = ranks_per_node, one segment; estimated for more"""
-    return hierarchy.staged_cost_s(_stages(n_ranks, **parts), n_bytes, alpha, beta, gamma, segments)
+    return staged_cost_s(_stages(n_ranks, **parts), n_bytes, alpha, beta, gamma, segments)
 
 
 @algorithm(
     "broadcast",
-    chunks=lambda n_ranks, *, segments, **parts: segments * hierarchy.n_chunks(_stages(n_ranks, **parts)),
-    scratch=lambda n_ranks, **parts: hierarchy.n_scratch(_stages(n_ranks, **parts)),
+    chunks=chunks_of(_stages),
+    scratch=scratch_of(_stages),
     cost=cost,
-    defaults=hierarchy.nodes_and_segments,
-    constraints=(RANKS_PER_NODE, SEGMENTS, hierarchy.stages_fit(_stages)),
+    defaults=together(nodes_by_machine, segments_between_nodes),
+    constraints=(RANKS_PER_NODE, SEGMENTS, stages_fit(_stages)),
     source="Luo et al.: HAN: a hierarchical autotuned collective communication framework, CLUSTER 2020",
-    names={"Open MPI": "han", "MPICH": "smp", "UCC": "cl/hier", "SMPI": "SMP_binomial"},
+    names={"Open MPI": "han", "MPICH": "smp", "UCC": "cl/hier 2step", "SMPI": "SMP_binomial"},
 )
 def hierarchical(
     rank: Rank,
@@ -39,8 +39,8 @@ def hierarchical(
     root: int,
     ranks_per_node: int,
     segments: int,
-    inter: str = "binomial",
     intra: str = "binomial",
+    inter: str = "binomial",
 ) -> Iterator[Step]:
-    stages = _stages(n_ranks, root, ranks_per_node=ranks_per_node, inter=inter, intra=intra)
-    yield from hierarchy.staged(rank, stages, segments)
+    stages = _stages(n_ranks, root, ranks_per_node=ranks_per_node, intra=intra, inter=inter)
+    yield from staged(rank, stages, segments)

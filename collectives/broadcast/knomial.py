@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import RADIX
-from collectives.helpers import rounds
+from collectives.helpers import distances, rounds
+from collectives.parameters import RADIX
 from commsim import PROC_NULL, Rank, Step, algorithm, chunk, exchange, where
 
 
@@ -25,14 +25,10 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
 )
 def knomial(rank: Rank, n_ranks: int, *, root: int, radix: int = 4) -> Iterator[Step]:
     virtual, radix = (rank - root) % n_ranks, min(radix, n_ranks)
-    for number in reversed(range(rounds(n_ranks, radix))):
-        span = radix**number
-        has, is_new = virtual % (radix * span) == 0, virtual % span == 0
-        step = []
-        for child in range(1, min(radix, -(-n_ranks // span))):
-            gives, takes = has & (virtual + child * span < n_ranks), is_new & (virtual // span % radix == child)
-            dst, src = ((rank + way * child * span) % n_ranks for way in (1, -1))
-            step.append(
-                exchange(where(gives, dst, PROC_NULL), where(takes, src, PROC_NULL), send=chunk(0), receive=chunk(0))
-            )
+    for far in reversed(distances(n_ranks, radix)):
+        place, step = virtual % (radix * far.step), []
+        for d in far:
+            dst = where((place == 0) & (virtual + d < n_ranks), (rank + d) % n_ranks, PROC_NULL)
+            src = where(place == d, (rank - d) % n_ranks, PROC_NULL)
+            step.append(exchange(dst, src, send=chunk(0), receive=chunk(0)))
         yield step

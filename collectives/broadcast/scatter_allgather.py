@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives import allgather
+from collectives import allgather, scatter
 from collectives.helpers import rounds
-from collectives.scatter.binomial import binomial as scatter
 from commsim import Rank, Step, algorithm
 
 
@@ -29,5 +28,5 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     },
 )
 def scatter_allgather(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
-    yield from scatter.program(rank, n_ranks, root=root)
+    yield from scatter.binomial.program(rank, n_ranks, root=root)
     yield from allgather.ring.program(rank, n_ranks)

@@ -7,15 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import (
-    RADIX,
-    digits,
-    knomial_allgather,
-    knomial_scatter,
-    left_by_radix,
-    to_partners,
-    within_left,
-)
+from collectives.butterflies import digits, knomial_allgather, knomial_scatter, left_by_radix
+from collectives.folding import to_partners, within_left
+from collectives.parameters import RADIX
 from commsim import Rank, Step, algorithm
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.helpers import SEGMENTS
-from collectives.trees import binary_halves, broadcast_down, half_segments_by_size
+from collectives.parameters import SEGMENTS, segments_of_halves
+from collectives.trees import binary_halves, broadcast_down
 from commsim import PROC_NULL, Rank, Step, algorithm, chunks, exchange, where
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int) -> float:
-    """(S+H-2)(α + n/S·β) + 2α + (c/S + 1)n/2·β, S segments of each half, H = ⌊log2 p⌋, c = 2 where level H is full"""
+    """(S+H-2)(α + n/S·β) + 2α + (c/S + 1)n/2·β, S segments a half, H = ⌊log2 p⌋, c = min(2, odd ranks of level H)"""
     if n_ranks == 1:
         return 0.0
     segment, side = n_bytes / 2 / segments, n_ranks // 2  # ranks on the side of the odd ones, which has more
@@ -24,7 +24,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     "broadcast",
     chunks=lambda n_ranks, *, segments: 2 * segments,
     cost=cost,
-    defaults=half_segments_by_size,
+    defaults=segments_of_halves,
     constraints=(SEGMENTS,),
     source="Pjesivac-Grbovic et al.: Performance analysis of MPI collective operations, Cluster Computing 10, 2007",
     names={"Open MPI": "4 split_binary_tree", "SMPI": "ompi_split_bintree"},

@@ -4,7 +4,7 @@ from collectives.reduce.bine import bine
 from collectives.reduce.binomial import binomial
 from collectives.reduce.chain import chain
 from collectives.reduce.circulant import circulant
-from collectives.reduce.double_tree import double_tree
+from collectives.reduce.double_binary_tree import double_binary_tree
 from collectives.reduce.hierarchical import hierarchical
 from collectives.reduce.in_order_binary import in_order_binary
 from collectives.reduce.kary_tree import kary_tree
@@ -18,7 +18,7 @@ __all__ = [
     "binomial",
     "chain",
     "circulant",
-    "double_tree",
+    "double_binary_tree",
     "hierarchical",
     "in_order_binary",
     "kary_tree",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.broadcast.bine import bine as broadcast
+from collectives import broadcast
 from collectives.helpers import mirrored, rounds
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
@@ -18,8 +18,8 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     "reduce",
     cost=cost,
     constraints=(COMMUTATIVE,),
-    source=broadcast.source,
-    names=broadcast.names,
+    source=broadcast.bine.source,
+    names=broadcast.bine.names,
 )
 def bine(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
-    yield from mirrored(rank, n_ranks, lambda r, n: broadcast.program(r, n, root=root), reduce=True)
+    yield from mirrored(rank, n_ranks, broadcast.bine.program, reduce=True, root=root)

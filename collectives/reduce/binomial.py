@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.broadcast.binomial import binomial as broadcast
+from collectives import broadcast
 from collectives.helpers import mirrored, rounds
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
@@ -23,4 +23,4 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     names={"Open MPI": "5 binomial", "MPICH": "binomial", "UCC": "knomial (radix 2)", "SMPI": "binomial"},
 )
 def binomial(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
-    yield from mirrored(rank, n_ranks, lambda r, n: broadcast.program(r, n, root=root), reduce=True)
+    yield from mirrored(rank, n_ranks, broadcast.binomial.program, reduce=True, root=root)

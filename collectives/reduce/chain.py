@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collectives import broadcast
 from collectives.broadcast.chain import cost as broadcast_cost_s
-from collectives.helpers import SEGMENTS, segments_by_size
-from collectives.trees import at_least, k_chains, reduce_up
+from collectives.parameters import SEGMENTS, at_least, segments_by_size
+from collectives.trees import k_chains, reduce_up
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -21,7 +22,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     cost=cost,
     defaults=segments_by_size,
     constraints=(COMMUTATIVE, SEGMENTS, at_least("chains", 1)),
-    source="Pjesivac-Grbovic et al.: Performance analysis of MPI collective operations, Cluster Computing 10, 2007",
+    source=broadcast.chain.source,
     names={"Open MPI": "2 chain, 3 pipeline", "NCCL": "Ring", "SMPI": "ompi_chain, ompi_pipeline"},
 )
 def chain(rank: Rank, n_ranks: int, *, root: int, segments: int, chains: int = 1) -> Iterator[Step]:

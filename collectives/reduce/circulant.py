@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectives.circulants import broadcast_round
-from collectives.helpers import SEGMENTS, mirror, rounds, segments_by_size
+from collectives.helpers import mirror, rounds
+from collectives.parameters import SEGMENTS, segments_by_size
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 

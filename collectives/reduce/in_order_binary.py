@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.helpers import SEGMENTS, segments_by_size
+from collectives.parameters import SEGMENTS, segments_by_size
 from collectives.trees import in_order_tree, reduce_up
 from commsim import Rank, Step, algorithm
 

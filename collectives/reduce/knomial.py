@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collectives import broadcast
 from collectives.broadcast.knomial import cost as broadcast_cost_s
-from collectives.broadcast.knomial import knomial as broadcast
-from collectives.butterflies import RADIX
 from collectives.helpers import mirrored
+from collectives.parameters import RADIX
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -21,7 +21,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     cost=cost,
     constraints=(COMMUTATIVE, RADIX),
     source="Open MPI coll/base: reduce_intra_knomial",
-    names={"Open MPI": "8 knomial", "UCC": "knomial"},
+    names={"Open MPI": "8 knomial", "UCC": "knomial", "SMPI": "mvapich2_knomial"},
 )
 def knomial(rank: Rank, n_ranks: int, *, root: int, radix: int = 4) -> Iterator[Step]:
-    yield from mirrored(rank, n_ranks, lambda r, n: broadcast.program(r, n, root=root, radix=radix), reduce=True)
+    yield from mirrored(rank, n_ranks, broadcast.knomial.program, reduce=True, root=root, radix=radix)

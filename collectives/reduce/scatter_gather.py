@@ -7,16 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import (
-    RADIX,
-    digits,
-    knomial_allgather,
-    knomial_scatter,
-    left_by_radix,
-    to_partners,
-    within_left,
-)
+from collectives.butterflies import digits, knomial_allgather, knomial_scatter, left_by_radix
+from collectives.folding import to_partners, within_left
 from collectives.helpers import mirrored
+from collectives.parameters import RADIX
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -37,14 +31,15 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
         "Open MPI": "7 rabenseifner",
         "MPICH": "reduce_scatter_gather",
         "UCC": "srg_knomial",
+        "oneCCL": "rabenseifner",
         "SMPI": "scatter_gather",
     },
 )
 def scatter_gather(rank: Rank, n_ranks: int, *, root: int, radix: int = 2) -> Iterator[Step]:
     def halve_and_gather(rank: Rank, left: int) -> Iterator[Step]:
-        yield from mirrored(rank, left, lambda r, n: knomial_allgather(r, n, radix=radix), reduce=True)
-        yield from mirrored(rank, left, lambda r, n: knomial_scatter(r, n, radix=radix), reduce=False)
+        yield from mirrored(rank, left, knomial_allgather, reduce=True, radix=radix)
+        yield from mirrored(rank, left, knomial_scatter, reduce=False, radix=radix)
 
     left = left_by_radix(n_ranks, radix)
-    yield from mirrored(rank, n_ranks, lambda r, n: to_partners(r, n, root, left, left), reduce=True)
+    yield from mirrored(rank, n_ranks, to_partners, reduce=True, root=root, left=left, n_chunks=left)
     yield from within_left(rank, n_ranks, root, left, halve_and_gather)

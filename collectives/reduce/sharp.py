@@ -18,7 +18,6 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     constraints=(COMMUTATIVE,),
     source="Graham et al.: Scalable hierarchical aggregation and reduction protocol (SHARP) streaming-aggregation "
     "hardware design and evaluation, ISC High Performance 2020",
-    names={"UCC": "tl/sharp"},
 )
 def sharp(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
     if n_ranks > 1:

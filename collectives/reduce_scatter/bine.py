@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.butterflies import on_any_cost_s, reduce_scatter_on_any, swing_allgather, swing_labels
+from collectives import allgather
+from collectives.butterflies import swing_allgather, swing_labels
+from collectives.folding import on_any_cost_s, reduce_scatter_on_any
 from collectives.helpers import largest_power_of_two
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
@@ -22,9 +24,8 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     "reduce_scatter",
     cost=cost,
     constraints=(COMMUTATIVE,),
-    source="De Sensi et al.: Bine trees: enhancing collective operations by optimizing communication locality, SC 2025 "
-    "(doi 10.1145/3712285.3759835)",
-    names={"PICO": "bine"},
+    source=allgather.bine.source,
+    names=allgather.bine.names,
 )
 def bine(rank: Rank, n_ranks: int) -> Iterator[Step]:
     yield from reduce_scatter_on_any(rank, n_ranks, swing_allgather, swing_labels(largest_power_of_two(n_ranks)))

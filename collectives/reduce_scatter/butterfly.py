@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from collectives.helpers import folded, halvings, largest_power_of_two
+from collectives.folding import folded
+from collectives.helpers import halvings, largest_power_of_two
 from commsim import PROC_NULL, Rank, Selection, Step, algorithm, chunk, chunks, exchange, where
 
 
@@ -41,7 +42,7 @@ def _pairs(index: Any, period: int, left: int, extra: int) -> tuple[Any, Selecti
     "reduce_scatter",
     cost=cost,
     source="Träff: An improved algorithm for (non-commutative) reduce-scatter with an application, EuroPVM/MPI 2005",
-    names={"Open MPI": "4 butterfly", "MPICH": "noncommutative", "SMPI": "mpich_noncomm"},
+    names={"Open MPI": "4 butterfly", "MPICH": "noncommutative", "SMPI": "ompi_butterfly, mpich_noncomm"},
 )
 def butterfly(rank: Rank, n_ranks: int) -> Iterator[Step]:
     extra = n_ranks - largest_power_of_two(n_ranks)

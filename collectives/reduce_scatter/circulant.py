@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collectives import allgather
 from collectives.circulants import circulant_hops, reduce_scatter_of
 from collectives.helpers import rounds
 from commsim import COMMUTATIVE, Rank, Step, algorithm
@@ -18,7 +19,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     "reduce_scatter",
     cost=cost,
     constraints=(COMMUTATIVE,),
-    source="Träff: optimal reduce-scatter and allreduce on circulant graphs, 2024/25, TU Wien repositum 219280",
+    source=allgather.circulant.source,
 )
 def circulant(rank: Rank, n_ranks: int) -> Iterator[Step]:
     yield from reduce_scatter_of(rank, n_ranks, circulant_hops(n_ranks))

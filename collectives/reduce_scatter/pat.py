@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.circulants import AGGREGATION, pat_defaults, pat_hops, pat_n_hops, reduce_scatter_of
+from collectives import allgather
+from collectives.circulants import pat_defaults, pat_hops, pat_n_hops, reduce_scatter_of
+from collectives.parameters import at_least
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -17,9 +19,9 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     "reduce_scatter",
     cost=cost,
     defaults=pat_defaults,
-    constraints=(COMMUTATIVE, AGGREGATION),
-    source="Jeaugey: PAT: a new algorithm for all-gather and reduce-scatter operations at scale, arXiv 2506.20252",
-    names={"NCCL": "PAT (2.23 and later)"},
+    constraints=(COMMUTATIVE, at_least("aggregation", 1)),
+    source=allgather.pat.source,
+    names=allgather.pat.names,
 )
 def pat(rank: Rank, n_ranks: int, *, aggregation: int) -> Iterator[Step]:
     yield from reduce_scatter_of(rank, n_ranks, pat_hops(n_ranks, aggregation))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from collectives.butterflies import first_block
-from collectives.helpers import folded, halvings, largest_power_of_two
+from collectives.folding import first_block, folded
+from collectives.helpers import halvings, largest_power_of_two
 from commsim import Rank, Selection, Step, algorithm, chunk, chunks, exchange
 
 

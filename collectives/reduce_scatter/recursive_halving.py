@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from collectives.butterflies import knomial_allgather, on_any_cost_s, reduce_scatter_on_any
+from collectives.butterflies import knomial_allgather
+from collectives.folding import on_any_cost_s, reduce_scatter_on_any
 from collectives.helpers import largest_power_of_two
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 

@@ -17,7 +17,7 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
     cost=cost,
     constraints=(COMMUTATIVE,),
     source="Patarasuk, Yuan: Bandwidth optimal all-reduce algorithms for clusters of workstations, JPDC 69(2), 2009",
-    names={"Open MPI": "3 ring", "NCCL": "Ring", "UCC": "ring", "SMPI": "ompi_ring"},
+    names={"Open MPI": "3 ring", "NCCL": "Ring", "UCC": "ring", "oneCCL": "ring", "SMPI": "ompi_ring"},
 )
 def ring(rank: Rank, n_ranks: int) -> Iterator[Step]:
     right, left = (rank + 1) % n_ranks, (rank - 1) % n_ranks

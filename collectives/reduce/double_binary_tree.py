@@ -1,12 +1,13 @@
-"""Two-tree reduce: each half of the vector goes up a binary tree; the leaves of one work in the other."""
+"""Double binary tree reduce: half of the vector goes up each tree; the leaves of one work in the other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.helpers import SEGMENTS
+from collectives import broadcast
+from collectives.parameters import SEGMENTS, segments_of_halves
 from collectives.tree_clocks import tree_cost_s
-from collectives.trees import double_tree_of_root, half_segments_by_size, reduce_up
+from collectives.trees import double_tree_of_root, reduce_up
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
@@ -19,11 +20,10 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     "reduce",
     chunks=lambda n_ranks, *, segments: 2 * segments,
     cost=cost,
-    defaults=half_segments_by_size,
+    defaults=segments_of_halves,
     constraints=(COMMUTATIVE, SEGMENTS),
-    source="Sanders, Speck, Träff: Two-tree algorithms for full bandwidth broadcast, reduction and scan, Parallel "
-    "Computing 35(12), 2009",
-    names={"UCC": "dbt", "oneCCL": "double_tree"},
+    source=broadcast.double_binary_tree.source,
+    names=broadcast.double_binary_tree.names,
 )
-def double_tree(rank: Rank, n_ranks: int, *, root: int, segments: int) -> Iterator[Step]:
+def double_binary_tree(rank: Rank, n_ranks: int, *, root: int, segments: int) -> Iterator[Step]:
     yield from reduce_up(rank, [tree.rooted(root) for tree in double_tree_of_root(n_ranks)], segments)
