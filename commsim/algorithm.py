@@ -88,6 +88,17 @@ class Algorithm:
         return join_spec(self.name, self.params)
 
     @property
+    def keeps_order(self) -> bool:
+        """Whether it combines values in the order of ranks, and so takes an operation that does not commute."""
+        return self.collective.reduces and COMMUTATIVE not in self.constraints
+
+    @property
+    def conditions(self) -> str:
+        """What it asks of its case, for people."""
+        words = [constraint.name for constraint in self.constraints]
+        return ", ".join([*words, *(["keeps the order of ranks"] if self.keeps_order else [])])
+
+    @property
     def formula(self) -> str:
         """The cost as a text, from the cost function's docstring."""
         return inspect.getdoc(self.cost) or "" if self.cost else ""
@@ -188,7 +199,7 @@ def algorithm(
     form: str = "array",
     cost: Callable[..., float] | None = None,
     defaults: Callable[..., Mapping[str, Any]] | None = None,
-    constraints: tuple[Constraint, ...] = (),
+    constraints: tuple[Constraint, ...] | Constraint = (),
     source: str = "",
     names: Mapping[str, str] | None = None,
 ) -> Callable[[Program], Algorithm]:
@@ -209,6 +220,10 @@ def algorithm(
     >>> my_ring.name
     'my_ring'
     """
+    if isinstance(constraints, Constraint):
+        constraints = (constraints,)
+    if not all(isinstance(constraint, Constraint) for constraint in constraints):
+        raise InputError(f"constraints={constraints!r}: write them like (COMMUTATIVE, Constraint(name, refuses))")
     if form not in ("array", "int"):
         raise unknown_name("form", form, ("array", "int"))
 

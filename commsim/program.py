@@ -139,6 +139,11 @@ def exchange(
     received_first : bool or array (n_ranks,)
         Whether what arrives is the left operand.
     """
+    for word, selection in (("send", send), ("receive", receive)):
+        if not isinstance(selection, Selection):
+            raise ScheduleError(
+                f"{word}={selection!r} is no selection; write {word}=chunk(…) or {word}=chunks(start, length)"
+            )
     receives, rows = _dense_side(src, receive)
     first: Any = bool(received_first) if np.ndim(received_first) == 0 else np.asarray(received_first, dtype=bool)
     if isinstance(first, np.ndarray) and rows is not None:

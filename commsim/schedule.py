@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from commsim.algorithm import COMMUTATIVE, Algorithm
+from commsim.algorithm import Algorithm
 from commsim.errors import CommsimError, InputError, ScheduleError
 from commsim.program import Exchange, Lanes, Step
 from commsim.selection import Space
@@ -45,7 +45,7 @@ class Schedule:
     @property
     def keeps_order(self) -> bool:
         """Whether values must be combined in the order of ranks."""
-        return self.algorithm.collective.reduces and COMMUTATIVE not in self.algorithm.constraints
+        return self.algorithm.keeps_order
 
     def __iter__(self) -> Iterator[Step]:
         rank = np.arange(self.n_ranks) if self.rank is None else self.rank

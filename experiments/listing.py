@@ -24,7 +24,7 @@ def _algorithms(collective: str | None) -> Rows:
             "collective": one.collective.name,
             "algorithm": one.name,
             "params": ", ".join(f"{k}={'chosen' if v is None else v}" for k, v in one.params.items()),
-            "constraints": ", ".join(constraint.name for constraint in one.constraints),
+            "constraints": one.conditions,
             "cost": one.formula,
             "source": one.source,
             "names": "; ".join(f"{library}: {name}" for library, name in one.names.items()),

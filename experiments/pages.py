@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from collectives.registry import all_algorithms
-from commsim import Algorithm, CommsimError
+from commsim import Algorithm, CommsimError, Schedule
 from commsim.collective import COLLECTIVES
 from commsim.errors import InputError
 from commsim.units import parse_bytes
@@ -43,7 +43,7 @@ PAGE = """\
 | elsewhere | {{ names }} |
 
     commsim verify {{ collective }} -a {{ name }}
-    commsim simulate {{ collective }} -a {{ name }} -s star:hosts=64,bandwidth=25GB/s,latency=500ns{{ sizes }}
+    commsim simulate {{ collective }} -a {{ name }} -s star:hosts=64,bandwidth=25GB/s,latency=1us{{ keys }}{{ sizes }}
     mpiexec -n 2 commsim run {{ collective }} -a {{ name }},library{{ sizes }}
 
 ```python
@@ -110,14 +110,12 @@ def _values(algorithm: Algorithm) -> dict[str, str]:
         "n_ranks": str(n_ranks),
         "pictured": f"{n_ranks} ranks{at}. Numbers are chunks; every square below a step is what one rank then has.",
         "cost": algorithm.formula or "no closed form",
-        "constraints": ", ".join(constraint.name for constraint in algorithm.constraints)
-        or "everything; order of ranks kept"
-        if algorithm.collective.reduces
-        else ", ".join(constraint.name for constraint in algorithm.constraints) or "everything",
+        "constraints": algorithm.conditions or "everything",
         "params": params or "none",
         "source": algorithm.source,
         "names": "; ".join(f"{library}: {name}" for library, name in algorithm.names.items()) or "–",
         "sizes": _sizes(algorithm),
+        "keys": ",in_network=both" if _in_fabric(shown, n_ranks) else "",
         "program": inspect.getsource(inspect.unwrap(algorithm.program)).strip(),
         "file": f"collectives/{algorithm.collective.name}/{algorithm.name}.py",
     }
@@ -125,6 +123,11 @@ def _values(algorithm: Algorithm) -> dict[str, str]:
         key: value.replace("|", "\\|") if key in ("cost", "constraints", "names") else value
         for key, value in values.items()
     }
+
+
+def _in_fabric(algorithm: Algorithm, n_ranks: int) -> bool:
+    """Whether switches work for it."""
+    return any(part.fabric for step in Schedule(algorithm, n_ranks) if isinstance(step, list) for part in step)
 
 
 def _sizes(algorithm: Algorithm) -> str:

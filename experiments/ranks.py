@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from collectives.mpi import load_mpi, ranks_per_node
-from commsim import CommsimError, Result
+from collectives.mpi import load_mpi, operation, ranks_per_node
+from commsim import Algorithm, CommsimError, Result
 from commsim.collective import collective_named
-from commsim.errors import InputError
+from commsim.errors import InputError, RefusedError
 from commsim.units import format_bandwidth, format_time
 from experiments.calibrate import ONE_RANK, Calibration, save
 from experiments.calibrate import calibrate as calibrate_all
@@ -99,7 +99,18 @@ def measure_on_ranks(
             kind = collective_named(collective)
             moved = volume(kind, comm.size, dtype, sizes, matrix)
             notes.update(moved.notes)
-            accepts = acceptor(comm.size, moved.sizes, groups, prove=file is not None, root=root, rank=comm.rank)
+            prove = file is not None
+            takes_case = acceptor(comm.size, moved.sizes, groups, prove=prove, root=root, rank=comm.rank)
+            combine = operation(op)
+
+            def accepts(algorithm: Algorithm) -> None:
+                if kind.reduces and not combine.commutative and not algorithm.keeps_order:
+                    raise RefusedError(
+                        f"{algorithm.name} does not keep the order of ranks, and {op} does not commute; if it does, "
+                        "set its attribute commutative = True in your file"
+                    )
+                takes_case(algorithm)
+
             specs = text.split(",")
             ours = ",".join(spec for spec in specs if spec != LIBRARY)
             own, reasons = chosen(collective, ours, file, accepts) if ours or file else ([], [])

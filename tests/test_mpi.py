@@ -172,6 +172,37 @@ def test_run_measures_beside_the_library(tmp_path, nothing_left):
     assert printed.count("library") == 3
 
 
+OPS = """
+import numpy as np
+
+def last(left, right):
+    return right
+
+def largest(left, right):
+    return np.maximum(left, right)
+
+largest.commutative = True
+"""
+
+
+def test_an_operation_of_the_user_runs_where_its_order_is_kept(tmp_path, nothing_left):
+    path = tmp_path / "ops.py"
+    path.write_text(OPS)
+    run = ["run", "allreduce", "--sizes", "1KiB", "-n", "2", "--op"]
+    printed = commsim_on_ranks(2, [*run, f"{path}:largest", "-a", "ring,library"], LIMIT_S)
+    assert printed.count("largest") == 2
+    printed = commsim_on_ranks(2, [*run, f"{path}:last", "-a", "all"], LIMIT_S)
+    assert "ring does not keep the order of ranks" in printed
+    assert all(line.split()[-1] == "0" for line in printed.splitlines() if line.strip().startswith("1024"))
+    for words, said in {
+        (f"{path}:last", "ring"): "exit 2: ring does not keep the order of ranks",
+        (f"{path}:first", "ring"): "has no function 'first'",
+        ("nowhere.py:first", "ring"): "nowhere.py is no Python file",
+    }.items():
+        with pytest.raises(ExecutionError, match=said):
+            commsim_on_ranks(2, [*run, words[0], "-a", words[1]], LIMIT_S)
+
+
 def test_batch_runs_commands_in_one_launch(tmp_path, nothing_left, capfd):
     steps, first, second = tmp_path / "steps.txt", tmp_path / "a.json", tmp_path / "b.json"
     run = "run broadcast -a chain:segments=3 --sizes 1KiB -n 2"
