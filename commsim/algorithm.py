@@ -16,6 +16,11 @@ from commsim.selection import Space
 from commsim.spec import convert, join_spec
 from commsim.tracing import traced
 
+MOST_CHUNKS = 2**28  # of all buffers of a rank
+TAKES = {
+    "defaults": "(n_ranks, n_bytes, groups, **given)",
+    "cost": "(n_ranks, n_bytes, alpha, beta, gamma, **parameters)",
+}
 Groups = int | None
 """Ranks in each node, where all nodes have as many (None: not known)."""
 
@@ -135,13 +140,16 @@ class Algorithm:
         chosen: dict[str, Any] = {}
         if self.defaults and open_params:
             given = {key: value for key, value in self.params.items() if value is not None}
-            chosen = dict(self._asked("defaults", self.defaults, n_ranks, n_bytes, groups, **given))
+            chosen = self._asked("defaults", self.defaults, n_ranks, n_bytes, groups, **given)
+            if not isinstance(chosen, Mapping):
+                raise ScheduleError(f"{self.name}: defaults must return a mapping of parameters, not {chosen!r}")
         for key in open_params:
             if chosen.get(key) is None:
                 raise InputError(f"{self.name!r} needs {key}=…: it has no default")
         done = replace(self, params={**self.params, **{key: chosen[key] for key in open_params}})
         for constraint in self.constraints:
-            reason = constraint.refuses(n_ranks, **done.params) if constraint.refuses else None
+            refuses = constraint.refuses
+            reason = self._asked(constraint.name, refuses, n_ranks, **done.params) if refuses else None
             if reason:
                 raise RefusedError(f"{self.name} refuses {n_ranks} ranks ({constraint.name}): {reason}")
         return done
@@ -160,7 +168,14 @@ class Algorithm:
         copies = self._asked("scratch", self.scratch, n_ranks, **self.params)
         if not isinstance(copies, (int, np.integer)) or copies < 0:
             raise ScheduleError(f"{self.name} wants {copies} copies as scratch; it needs a whole number")
-        return Space(self.collective.n_blocks(n_ranks) * int(each), self.collective.has_output, int(copies))
+        if self.collective.sizes_each and (each != 1 or copies):
+            raise ScheduleError(
+                f"{self.name}: where every pair has a size of its own, chunks={each} must be 1 and scratch={copies} 0"
+            )
+        space = Space(self.collective.n_blocks(n_ranks) * int(each), self.collective.has_output, int(copies))
+        if space.n_chunks > MOST_CHUNKS:
+            raise ScheduleError(f"{self.name} on {n_ranks} ranks has {space.n_chunks} chunks; at most {MOST_CHUNKS}")
+        return space
 
     def _asked(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function of the algorithm's author."""
@@ -168,8 +183,8 @@ class Algorithm:
             return function(*args, **kwargs)
         except CommsimError:
             raise
-        except Exception as error:
-            takes = "(n_ranks, **parameters)" if what != "defaults" else "(n_ranks, n_bytes, groups, **given)"
+        except (Exception, SystemExit) as error:
+            takes = TAKES.get(what, "(n_ranks, **parameters)")
             raise ScheduleError(f"{self.name}: {what}{takes} failed: {type(error).__name__}: {error}") from error
 
     def cost_s(self, n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -182,7 +197,7 @@ class Algorithm:
         """
         if self.cost is None:
             raise InputError(f"{self.name} states no cost")
-        return self.cost(n_ranks, n_bytes, alpha, beta, gamma, **self.params)
+        return self._asked("cost", self.cost, n_ranks, n_bytes, alpha, beta, gamma, **self.params)  # type: ignore[no-any-return]
 
 
 def parameters_of(program: Program) -> dict[str, inspect.Parameter]:
@@ -236,7 +251,7 @@ def algorithm(
             scratch=scratch if callable(scratch) else lambda n_ranks, **params: scratch,
             cost=cost,
             defaults=defaults,
-            constraints=constraints,
+            constraints=tuple(constraints),
             source=source,
             names=dict(names or {}),
             params={n: None if p.default is p.empty else p.default for n, p in parameters_of(program).items()},

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 
 class CommsimError(Exception):
-    """Base of all errors of this project. The message names the object, the value and the remedy."""
+    """Base of all errors of this project. The message names the object, the value and the remedy, in one line."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())
 
 
 class InputError(CommsimError, ValueError):

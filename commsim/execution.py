@@ -104,18 +104,19 @@ class _Walk:
         self._n_steps += 1
         messages = [self._matcher.messages(exchange, index) for exchange in step]
         self._refuse_conflicts(messages, index)
-        parts = list(_small(messages))
-        moved = (
-            parts if len(parts) == len(messages) else _all_moves(messages)
-        )  # a large step is expanded twice, not kept
-        sent = [[state.read(moves.src, moves.send_chunk) for state in self._states] for moves in moved]
-        moved = parts if len(parts) == len(messages) else _all_moves(messages)
-        for moves, values in zip(moved, sent, strict=True):
+        moved = None  # a large step is expanded twice, not kept
+        if all(_n_moves(part) <= MAX_ROWS_AT_ONCE for part in messages):
+            moved = [_moves(part, None) for part in messages]
+        sent = [[s.read(moves.src, moves.send_chunk) for s in self._states] for moves in moved or _all_moves(messages)]
+        for moves, values in zip(moved or _all_moves(messages), sent, strict=True):
             for state, value in zip(self._states, values, strict=True):
-                state.write(moves, value)
+                try:
+                    state.write(moves, value)
+                except ScheduleError as error:
+                    raise ScheduleError(f"{self._schedule.at(index)}: {error}") from None
             if self._writer is not None:
-                last = np.stack([np.full(len(moves.src), index), moves.src], axis=-1)
-                self._writer[moves.dst, moves.receive_chunk] = last
+                self._writer[moves.dst, moves.receive_chunk, 0] = index
+                self._writer[moves.dst, moves.receive_chunk, 1] = moves.src
             for footprint in self._used:
                 footprint.add(moves)
         return messages
@@ -181,13 +182,6 @@ def _all_moves(messages: list[Messages]) -> Iterator[Moves]:
     return (moves for part in messages for moves in _expanded(part))
 
 
-def _small(messages: list[Messages]) -> Iterator[Moves]:
-    """The moves of the exchanges that are expanded at once."""
-    for part in messages:
-        if _n_moves(part) <= MAX_ROWS_AT_ONCE:
-            yield _moves(part, None)
-
-
 def _n_moves(part: Messages) -> int:
     n_selected = part.receive.n_selected()
     return n_selected * len(part.src) if isinstance(n_selected, int) else int(n_selected.sum())
@@ -210,8 +204,8 @@ def _expanded(messages: Messages) -> Iterator[Moves]:
 
 
 def _is_one_chunk(selection: Selection) -> bool:
-    values = (selection.length, selection.scale)
-    return selection.is_range and all(isinstance(value, int) and value == 1 for value in values)
+    length, scale = selection.length, selection.scale
+    return selection.is_range and type(length) is int and type(scale) is int and length == scale == 1
 
 
 def _moves(messages: Messages, part: slice | None) -> Moves:

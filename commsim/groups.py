@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from commsim.errors import ScheduleError
-from commsim.program import Exchange, Lanes, Program, Rank, Side, Step
-from commsim.selection import NOTHING, Ints, Selection, Window
+from commsim.program import NOBODY, Exchange, Lanes, Program, Rank, Side, Step
+from commsim.selection import Ints, Selection, Window
 
 
 def within(
@@ -29,7 +29,10 @@ def within(
     window : Window, optional
         Where the inner chunks lie in the outer buffer; None: they are the same chunks.
     """
-    members = np.concatenate([np.asarray(group, dtype=np.int64) for group in groups]) if len(groups) else _NO_RANKS
+    groups = [group for group in groups if len(group)]
+    members = np.concatenate([np.asarray(group) for group in groups]) if groups else NOBODY.row
+    if members.dtype.kind not in "iu" or members.ndim != 1 or members.min(initial=0) < 0:
+        raise ScheduleError(f"groups hold ranks, not {members.tolist()}")
     unique, count = np.unique(members, return_counts=True)
     if len(unique) < len(members):
         twice = unique[np.argmax(count > 1)]
@@ -113,10 +116,11 @@ def _embedded_exchange(inner: Exchange, members: Ints, window: Window | None, *,
 
 def _merged(parts: list[Exchange]) -> list[Exchange]:
     """Exchanges of different groups as one; those that differ in what they do stay apart."""
-    kinds: dict[tuple[bool, str | None], list[Exchange]] = {}
+    kinds: dict[tuple[object, ...], list[Exchange]] = {}
     for part in parts:
         if len(part.sends.row) or len(part.receives.row):
-            kinds.setdefault((part.reduce, part.fabric), []).append(part)
+            lists = [side.selection.index is not None for side in (part.sends, part.receives)]
+            kinds.setdefault((part.reduce, part.fabric, *lists), []).append(part)
     if not kinds:
         return parts[:1]
     return [_joined(alike) for alike in kinds.values()]
@@ -141,5 +145,4 @@ def _joined(parts: list[Exchange]) -> Exchange:
     return Exchange(sends, receives, parts[0].reduce, one_each, first, parts[0].fabric)
 
 
-_NO_RANKS = np.empty(0, dtype=np.int64)
-_IDLE = Exchange(Side(_NO_RANKS, _NO_RANKS, NOTHING), Side(_NO_RANKS, _NO_RANKS, NOTHING), reduce=False)
+_IDLE = Exchange(NOBODY, NOBODY, reduce=False, one_each=True)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from commsim.errors import ScheduleError
-from commsim.program import Exchange, Side
+from commsim.program import Exchange, Side, where
 from commsim.schedule import Schedule
 from commsim.selection import DATA, Ints, Selection, spread
 
 PAIRINGS_KEPT = 64
+FEW = 1024  # messages whose pairs are written out faster than compared
 
 
 @dataclass(frozen=True)
@@ -68,25 +69,31 @@ class Matcher:
             exchange.fabric,
         )
         _lengths_agree(done, self._schedule, step)
+        if exchange.fabric:
+            _one_for_all(exchange, self._schedule, step)
         return done
 
     def _key(self, ends: tuple[Ints, ...]) -> bytes:
         """What identifies the pairs; where they are those of the last exchange, without writing them out again."""
         last, key = self._last
-        if len(last) == len(ends) and all(a is b or np.array_equal(a, b) for a, b in zip(last, ends, strict=True)):
+        few = len(ends[0]) < FEW
+        if not few and last and all(a is b or np.array_equal(a, b) for a, b in zip(last, ends, strict=True)):
             return key
-        key = b"%d " % len(ends[0]) + b"".join(np.asarray(end, dtype=np.int64).tobytes() for end in ends)
-        own = tuple(
-            end if not end.flags.writeable else end.copy() for end in ends
-        )  # a program may write into its arrays
-        self._last = own, key
+        key = b"%d " % len(ends[0]) + b"".join(end.tobytes() for end in ends)
+        if not few:  # a program may write into its arrays, and into what a read-only view shows
+            kept = (end if end.base is None and not end.flags.writeable else end.copy() for end in ends)
+            self._last = tuple(kept), key
         return key
 
 
 def _order(exchange: Exchange, schedule: Schedule, step: int) -> Ints | None:
     """For each receive the number of its send; None where that is the order of the sends already."""
-    _check_peers(exchange, schedule, step)
     (send_src, send_dst), (receive_src, receive_dst) = _ends(exchange)
+    if len(send_src) == len(receive_src) == 1:  # of a program for one rank, most often
+        [src], [dst] = send_src.tolist(), send_dst.tolist()
+        if (src, dst) == (receive_src[0], receive_dst[0]) and 0 <= min(src, dst) <= max(src, dst) < schedule.n_ranks:
+            return None
+    _check_peers(exchange, schedule, step)
     send_key, receive_key = send_src * schedule.n_ranks + send_dst, receive_src * schedule.n_ranks + receive_dst
     by_send, by_receive = np.argsort(send_key, kind="stable"), np.argsort(receive_key, kind="stable")
     if len(send_key) != len(receive_key) or not (send_key[by_send] == receive_key[by_receive]).all():
@@ -104,19 +111,25 @@ def _ends(exchange: Exchange) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
 
 
 def _check_peers(exchange: Exchange, schedule: Schedule, step: int) -> None:
+    n_ranks = schedule.n_ranks
     for side, word in ((exchange.sends, "sends to"), (exchange.receives, "receives from")):
-        if len(side.row) and int(side.row.max()) >= schedule.n_ranks:
-            row = int(side.row.max())
+        bad = _first_outside(side.row, n_ranks)
+        if bad is not None:
             raise ScheduleError(
-                f"{schedule.at(step)}: row {row} {word} somebody, but there are {schedule.n_ranks} "
-                "ranks; an array of peers holds one for each rank"
+                f"{schedule.at(step)}: row {side.row[bad]} {word} somebody, but there are {n_ranks} ranks; an array of "
+                "peers holds one for each rank"
             )
-        if len(side.peer) and int(side.peer.max()) >= schedule.n_ranks:
-            bad = int(np.argmax(side.peer))
+        bad = _first_outside(side.peer, n_ranks)
+        if bad is not None:
             raise ScheduleError(
-                f"{schedule.at(step)}: rank {side.row[bad]} {word} {side.peer[bad]}, "
-                f"which is not a rank of {schedule.n_ranks}"
+                f"{schedule.at(step)}: rank {side.row[bad]} {word} {side.peer[bad]}, which is not a rank of {n_ranks}"
             )
+
+
+def _first_outside(ranks: Ints, n_ranks: int) -> int | None:
+    if not len(ranks) or (int(ranks.min()) >= 0 and int(ranks.max()) < n_ranks):
+        return None
+    return int(np.argmax((ranks < 0) | (ranks >= n_ranks)))
 
 
 def _mismatch(exchange: Exchange, schedule: Schedule, step: int) -> str:
@@ -138,7 +151,7 @@ def _mismatch(exchange: Exchange, schedule: Schedule, step: int) -> str:
 def _lengths_agree(messages: Messages, schedule: Schedule, step: int) -> None:
     """Both ends of every message must count the same number of chunks."""
     lengths = messages.send.n_selected(), messages.receive.n_selected()
-    if all(isinstance(length, int) for length in lengths) and lengths[0] == lengths[1]:
+    if type(lengths[0]) is int and type(lengths[1]) is int and lengths[0] == lengths[1]:
         return
     n = len(messages.src)
     sent, taken = (spread(length, n) for length in lengths)
@@ -149,6 +162,23 @@ def _lengths_agree(messages: Messages, schedule: Schedule, step: int) -> None:
         f"{schedule.at(step)}: rank {messages.src[bad]} sends {sent[bad]} chunks to "
         f"{messages.dst[bad]}, which receives {taken[bad]}"
     )
+
+
+def _one_for_all(exchange: Exchange, schedule: Schedule, step: int) -> None:
+    """What the fabric copies to many must be the same for all, and what it reduces goes to one place."""
+    multicast = exchange.fabric == "multicast"
+    side = exchange.sends if multicast else exchange.receives
+    _, first, which = np.unique(side.row, return_index=True, return_inverse=True)
+    wanted, found = side.selection.rows(first[which]), side.selection
+    differ: Any = np.zeros(len(side.row), dtype=bool)
+    for one, other in zip(wanted.values(), found.values(), strict=True):
+        differ = differ | (one != other)
+    if found.index is not None:
+        differ = differ | np.any(wanted.index != found.index, axis=1)
+    if differ.any():
+        rank = side.row[np.argmax(differ)]
+        does = "sends chunks of their own to several ranks" if multicast else "receives into several places"
+        raise ScheduleError(f"{schedule.at(step)}: rank {rank} {does} in one {exchange.fabric} of the fabric")
 
 
 def placed(side: Side, schedule: Schedule, step: int) -> Selection:
@@ -176,19 +206,21 @@ def in_range(inside: Selection, side: Side, schedule: Schedule, step: int) -> No
     ScheduleError
         Naming rank, step and chunks.
     """
-    n = len(side.row)
     if inside.index is not None:
         _list_in_range(inside, side, schedule, step)
         return
     start, length, first, size, scale = inside.start, inside.length, inside.first, inside.size, inside.scale
-    limit = schedule.n_chunks if isinstance(inside.buffer, int) and inside.buffer == DATA else _limit(inside, schedule)
-    if all(isinstance(v, int) for v in (length, first, size, scale, limit)) and isinstance(start, np.ndarray) and n:
-        window_fits = 0 <= length <= size and 0 <= first <= limit - size * scale
-        if window_fits and int(start.min()) >= 0 and int(start.max()) < size:
-            return  # the common case, cheaply
+    limit, n = _limit(inside, schedule), len(side.row)
+    if not n:
+        return
+    lowest, highest = (int(start.min()), int(start.max())) if isinstance(start, np.ndarray) else (start, start)
+    fits = (lowest >= 0) & (highest < size) & (length >= 0) & (length <= size)
+    fits = fits & (first >= 0) & (first + size * scale <= limit)
+    if fits is True or np.all(fits):  # all ints, most often
+        return
     start, length, first, size, scale = (spread(value, n) for value in (start, length, first, size, scale))
-    outside = (start < 0) | (start >= size) | (length < 0) | (length > size)
-    outside |= (first < 0) | (first + size * scale > limit)
+    outside = (start < 0) | (start >= size) | (length < 0) | (length > size) | (first < 0)
+    outside |= first + size * scale > limit
     if outside.any():
         bad = int(np.argmax(outside))
         raise ScheduleError(
@@ -198,15 +230,16 @@ def in_range(inside: Selection, side: Side, schedule: Schedule, step: int) -> No
 
 
 def _limit(inside: Selection, schedule: Schedule) -> Any:
-    """Chunks that a selection may reach from the beginning of its buffer on."""
-    schedule.space.first_of(inside.buffer)
-    return schedule.space.n_from(inside.buffer)
+    """Chunks that a window may reach from its buffer's beginning on: one copy, or more if it is larger than one."""
+    n_chunks = schedule.n_chunks
+    if isinstance(inside.buffer, int) and inside.buffer == DATA:
+        return n_chunks
+    schedule.space.first_of(inside.buffer)  # refuses a buffer that is not there
+    return where(inside.size * inside.scale > n_chunks, schedule.space.n_from(inside.buffer), n_chunks)
 
 
 def _list_in_range(inside: Selection, side: Side, schedule: Schedule, step: int) -> None:
     n, listed = len(side.row), np.asarray(inside.index)
-    if len(listed) not in (1, n):
-        raise ScheduleError(f"{schedule.at(step)}: a list of chunks for {len(listed)} ranks, not for {n}")
     first, size, scale = (spread(v, n) for v in (inside.first, inside.size, inside.scale))
     limit = spread(_limit(inside, schedule), n)
     if not listed.shape[1]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from commsim.errors import RefusedError, ScheduleError
-from commsim.selection import NOTHING, Ints, Selection
+from commsim.selection import NOTHING, Ints, Selection, numbers
 
 PROC_NULL = -1
 MOST_AT_ONCE = 1 << 25  # messages of one step that a program of all ranks may ask for: some GiB
@@ -32,6 +31,11 @@ def where(condition: Any, value: Any, otherwise: Any) -> Any:
     return np.where(condition, value, otherwise)
 
 
+def _require_selection(value: Any) -> None:
+    if not isinstance(value, Selection):
+        raise ScheduleError(f"{value!r} is no selection; write chunk(…), chunks(start, length) or listed([…])")
+
+
 @dataclass(frozen=True)
 class Side:
     """One end of an exchange's messages: whose (``row``), with whom (``peer``), which chunks. Arrays (n,)."""
@@ -40,9 +44,28 @@ class Side:
     peer: Ints
     selection: Selection
 
+    def __post_init__(self) -> None:
+        row, peer = self.row, self.peer
+        _require_selection(self.selection)
+        if not (
+            isinstance(row, np.ndarray) and isinstance(peer, np.ndarray) and row.shape == peer.shape == (len(row),)
+        ):
+            raise ScheduleError("the ranks and the peers of a side are two equally long arrays (n,)")
+        if row.dtype != np.int64 or peer.dtype != np.int64:
+            raise ScheduleError(f"ranks and peers are int64, not {row.dtype} and {peer.dtype}")
+        self.selection.require(len(self.row))
+
     def rows(self, index: Ints) -> Side:
         """Only the messages of the given numbers, in their order."""
         return Side(self.row[index], self.peer[index], self.selection.rows(index))
+
+    def of_rank(self, rank: int) -> Side:
+        """The messages of one rank, as its own program would write them: all rows are 0."""
+        mine = np.flatnonzero(self.row == rank)
+        return Side(np.zeros_like(mine), self.peer[mine], self.selection.rows(mine)) if len(mine) else NOBODY
+
+
+NOBODY = Side(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), NOTHING)
 
 
 @dataclass(frozen=True)
@@ -68,25 +91,28 @@ class Exchange:
     sends: Side
     receives: Side
     reduce: bool
-    one_each: bool = True
+    one_each: bool = False
     received_first: Any = False
     fabric: str | None = None
     group: Ints | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.sends, Side) or not isinstance(self.receives, Side):
+            raise ScheduleError("an exchange is made by exchange(…), fan_in(…), fan_out(…) or direct(…)")
+        first = self.received_first
+        if isinstance(first, np.ndarray) and first.shape != self.receives.row.shape:
+            raise ScheduleError(
+                f"received_first is one value, or one for each of {len(self.receives.row)} messages received, not of "
+                f"shape {first.shape}"
+            )
+
     def of_rank(self, rank: int) -> Exchange:
         """The part of one rank, as its own program would write it: all rows are 0."""
-        sends, receives = (np.flatnonzero(side.row == rank) for side in (self.sends, self.receives))
         first = self.received_first
-        return replace(
-            self,
-            sends=_as_row_0(self.sends.rows(sends)),
-            receives=_as_row_0(self.receives.rows(receives)),
-            received_first=first[receives] if isinstance(first, np.ndarray) else first,
-        )
-
-
-def _as_row_0(side: Side) -> Side:
-    return replace(side, row=np.zeros_like(side.row))
+        if isinstance(first, np.ndarray):
+            first = first[self.receives.row == rank]
+        sends, receives = self.sends.of_rank(rank), self.receives.of_rank(rank)
+        return Exchange(sends, receives, self.reduce, self.one_each, first, self.fabric, self.group)
 
 
 @dataclass(frozen=True)
@@ -112,8 +138,8 @@ def lanes(*programs: Iterator[Step], stagger: int = 0) -> Lanes:
     ScheduleError
         If there is no program, or the stagger is negative.
     """
-    if not programs or stagger < 0:
-        raise ScheduleError(f"lanes needs at least one program and stagger of at least 0, not {stagger}")
+    if not programs or not isinstance(stagger, int) or stagger < 0:
+        raise ScheduleError(f"lanes needs at least one program, and a stagger of whole steps, not {stagger!r}")
     return Lanes(programs, stagger)
 
 
@@ -139,37 +165,33 @@ def exchange(
     received_first : bool or array (n_ranks,)
         Whether what arrives is the left operand.
     """
-    for word, selection in (("send", send), ("receive", receive)):
-        if not isinstance(selection, Selection):
-            raise ScheduleError(
-                f"{word}={selection!r} is no selection; write {word}=chunk(…) or {word}=chunks(start, length)"
-            )
     receives, rows = _dense_side(src, receive)
-    first: Any = bool(received_first) if np.ndim(received_first) == 0 else np.asarray(received_first, dtype=bool)
-    if isinstance(first, np.ndarray) and rows is not None:
-        first = first[rows]
-    return Exchange(_dense_side(dst, send)[0], receives, bool(reduce), received_first=first)
+    first: Any = received_first if isinstance(received_first, bool) else np.asarray(received_first, dtype=bool)
+    if isinstance(first, np.ndarray) and not first.ndim:
+        first = bool(first)
+    elif isinstance(first, np.ndarray):
+        if first.shape != (np.size(src),):
+            raise ScheduleError(f"received_first is one value, or one for each rank, not of shape {first.shape}")
+        first = first if rows is None else first[rows]
+    return Exchange(_dense_side(dst, send)[0], receives, bool(reduce), one_each=True, received_first=first)
 
 
 def _dense_side(peer: Any, selection: Selection) -> tuple[Side, Ints | None]:
     """The side, and which rows are active (None: all)."""
+    if type(peer) is int and PROC_NULL <= peer < 2**63:  # of one rank, cheaply
+        _require_selection(selection)
+        return (NOBODY, NOBODY.row) if peer == PROC_NULL else (Side(numbers(1), np.array([peer]), selection), None)
     peers = np.atleast_1d(np.asarray(peer))
     if peers.dtype.kind not in "iu" or peers.ndim != 1:
         raise ScheduleError(f"a peer must be a rank (an int, or one int for each rank), not {peer!r}")
-    lowest = int(peers.min(initial=0))
+    side = Side(numbers(len(peers)), peers.astype(np.int64, copy=False), selection)
+    lowest = int(side.peer.min(initial=0))
     if lowest >= 0:
-        return Side(_numbers(len(peers)), peers, selection), None
+        return side, None
     if lowest < PROC_NULL:
         raise ScheduleError(f"a peer must be a rank or PROC_NULL ({PROC_NULL}), not {lowest}")
-    rows = np.flatnonzero(peers >= 0)
-    return Side(rows, peers[rows], selection.rows(rows)), rows
-
-
-@lru_cache(maxsize=4)
-def _numbers(n: int) -> Ints:
-    numbers = np.arange(n)
-    numbers.flags.writeable = False
-    return numbers
+    rows = np.flatnonzero(side.peer >= 0)
+    return side.rows(rows), rows
 
 
 def fan_in(
@@ -180,6 +202,7 @@ def fan_in(
     A reduction keeps the order of ranks: the root takes those below it from the nearest on, in front of what it has,
     and then those above it.
     """
+    _require_root(root, n_ranks)
     before, after = np.arange(root - 1, -1, -1), np.arange(root + 1, n_ranks)
     others = np.concatenate([before, after])
     first = others < root
@@ -191,12 +214,19 @@ def fan_in(
 
 def fan_out(rank: Rank, n_ranks: int, root: int, *, send: Selection, receive: Selection) -> Exchange:
     """``root`` sends to everyone else. Selections are the same for all pairs."""
+    _require_root(root, n_ranks)
     others = np.delete(np.arange(n_ranks), root)
     fan = _fan(rank, root, others, _one_value(send), _one_value(receive), inward=False)
     return Exchange(*fan, reduce=False, one_each=False)
 
 
+def _require_root(root: Any, n_ranks: int) -> None:
+    if not isinstance(root, (int, np.integer)) or not 0 <= root < n_ranks:
+        raise ScheduleError(f"root={root!r} is not a rank of {n_ranks}")
+
+
 def _one_value(selection: Selection) -> Selection:
+    _require_selection(selection)
     if any(isinstance(value, np.ndarray) and value.ndim for value in selection.values()):
         raise ScheduleError("fan_in and fan_out take one selection for all pairs, not one for each rank")
     return selection

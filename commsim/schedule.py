@@ -71,10 +71,11 @@ class Schedule:
                     yield step
                 index += 1
         except CommsimError as error:
-            if isinstance(error, ScheduleError) and not str(error).startswith(self.algorithm.name):
+            said = (f"{self.algorithm.name}, ", f"{self.algorithm.name}: ")  # where it is wrong
+            if isinstance(error, ScheduleError) and not str(error).startswith(said):
                 raise type(error)(f"{self.at(index, lane)}: {error}") from error
             raise
-        except Exception as error:  # whatever a user's program does wrong
+        except (Exception, SystemExit) as error:  # whatever a user's program does wrong
             hint = "; in a simulation rank is an array of all ranks: use where(condition, a, b) instead of if"
             remedy = hint + ', or form="int"' if "truth value of an array" in str(error) else ""
             raise ScheduleError(f"{self.at(index, lane)}: {type(error).__name__}: {error}{remedy}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,8 +19,18 @@ DATA, OUTPUT, SCRATCH = 0, 1, 2
 Every buffer is cut like the vector: chunk c is equally large in all of them."""
 
 
+@lru_cache(maxsize=8)
+def numbers(n: int) -> Ints:
+    """``arange(n)``, not to be written."""
+    array = np.arange(n)
+    array.flags.writeable = False
+    return array
+
+
 def spread(value: Any, n_rows: int) -> Any:
     """The value of each row, array (n_rows,): `value` itself if it is one, else as often as there are rows."""
+    if isinstance(value, int):
+        return np.full(n_rows, value)
     if isinstance(value, np.ndarray) and value.shape == (n_rows,):
         return value
     return np.full(n_rows, value if np.ndim(value) == 0 else np.broadcast_to(value, n_rows))
@@ -98,11 +109,46 @@ class Selection:
     buffer: Any = DATA
     index: Ints | None = None
 
+    def require(self, n_rows: int) -> None:
+        """Refuse what is neither one whole number for all rows nor one for each of so many.
+
+        Raises
+        ------
+        ScheduleError
+            Naming the value.
+        """
+        for value in self.values():
+            if type(value) is int:
+                continue
+            if isinstance(value, np.ndarray):
+                fits = value.shape == (n_rows,) and value.dtype == np.int64
+            else:
+                fits = isinstance(value, (int, np.integer))
+            if not fits:
+                raise ScheduleError(
+                    f"a selection takes a whole number, or an array of one for each of {n_rows} messages, not {value!r}"
+                )
+        listed: Any = self.index
+        if listed is None:
+            return
+        if not isinstance(listed, np.ndarray) or listed.ndim != 2 or listed.dtype != np.int64:
+            raise ScheduleError(f"a list of chunks is an array (1 or n, k) of int64, not {listed!r}")
+        if len(listed) not in (1, n_rows):
+            raise ScheduleError(f"a list of chunks for {len(listed)} ranks, not for {n_rows}")
+
     def rows(self, index: Ints) -> Selection:
         """The selections of the given rows (a value that is the same for all rows stays one value)."""
         values = [v[index] if isinstance(v, np.ndarray) and v.ndim else v for v in self.values()]
         listed = self.index
         return Selection(*values, *([] if listed is None else [listed[index] if len(listed) > 1 else listed]))
+
+    def of_row(self, row: int) -> Selection:
+        """The selection of one row, in ints; arrays that it came from may change afterwards."""
+        listed, values = self.index, self.values()
+        if listed is None and set(map(type, values)) == {int}:
+            return self
+        values = tuple(int(value[row]) if isinstance(value, np.ndarray) else value for value in values)
+        return Selection(*values, *([] if listed is None else [listed[[row if len(listed) > 1 else 0]]]))
 
     def tiled(self, n_times: int) -> Selection:
         """The same rows, `n_times` over."""
@@ -117,10 +163,10 @@ class Selection:
         """Make this selection of an inner program's chunks, as one of the outer chunks that `window` says."""
         first = window.first if rows is None or not isinstance(window.first, np.ndarray) else window.first[rows]
         inner = self.within_window(window.n_chunks)
-        if np.any(inner.size * inner.scale > window.n_chunks):
+        if np.any(inner.first < 0) or np.any(inner.first + inner.size * inner.scale > window.n_chunks):
             raise ScheduleError(
-                f"a selection over several scratch copies does not fit in a window of {window.n_chunks} chunks: such "
-                "an algorithm cannot run in groups"
+                f"a selection does not fit in a window of {window.n_chunks} chunks: its own window is larger, or it "
+                "runs over several scratch copies (such an algorithm cannot run in groups)"
             )
         return replace(
             inner,
@@ -163,10 +209,13 @@ class Selection:
 
     def expand(self, n_rows: int) -> tuple[Ints, Ints]:
         """Chunk by chunk: arrays (n,) of the row and of the chunk, in row order. The window must be filled in."""
-        if self.is_range and all(isinstance(value, int) and value == 1 for value in (self.length, self.scale)):
-            chunk = self.first + self.start % self.size  # the common case, cheaply
-            return np.arange(n_rows), chunk if np.ndim(chunk) and len(chunk) == n_rows else np.full(n_rows, chunk)
-        if self.is_range and isinstance(self.length, int) and isinstance(self.scale, int):
+        if not n_rows:  # nobody's selection may be senseless
+            return numbers(0), numbers(0)
+        length, scale = self.length, self.scale
+        if self.is_range and type(length) is int and type(scale) is int:
+            if length == scale == 1:
+                chunk = self.first + self.start % self.size  # the common case, cheaply
+                return numbers(n_rows), chunk if isinstance(chunk, np.ndarray) else np.full(n_rows, chunk)
             return self._expand_equal(n_rows)
         first, size, scale = (spread(v, n_rows) for v in self._window())
         if self.index is not None:
@@ -227,36 +276,21 @@ class Selection:
 
     @staticmethod
     def joined(parts: Sequence[tuple[Selection, int]]) -> Selection:
-        """One selection whose rows are those of the parts, each given with its number of rows."""
+        """One selection whose rows are those of the parts, each given with its number of rows: all lists, or none."""
         n_rows = [n for _, n in parts]
-        if any(selection.index is not None for selection, _ in parts):
-            parts = [(selection.as_list(n), n) for selection, n in parts]
-            width = max(selection.index.shape[1] for selection, _ in parts if selection.index is not None)
-            index = np.concatenate([_padded(selection.index, n, width) for selection, n in parts])
-        else:
-            index = None
         columns = zip(*(selection.values() for selection, _ in parts), strict=True)
         values = (_joined(column, n_rows) for column in columns)
-        return Selection(*values, *([] if index is None else [index]))
-
-    def as_list(self, n_rows: int) -> Selection:
-        """The same chunks one by one. The window must be filled in, where the range wraps."""
-        if self.index is not None:
-            return self
-        row, inner = self._expand_range(n_rows)
-        size = spread(self.size, n_rows)[row]
-        inner = np.where(size > 0, inner % np.maximum(size, 1), inner)
-        count = np.bincount(row, minlength=n_rows)
-        index = np.full((n_rows, int(count.max(initial=0))), -1)
-        index[row, np.arange(len(row)) - (np.cumsum(count) - count)[row]] = inner
-        return replace(self, index=index, start=0, length=1, block=1, stride=1)
+        lists = [(selection.index, n) for selection, n in parts if selection.index is not None]
+        width = max((index.shape[1] for index, _ in lists), default=0)
+        index = [np.concatenate([_padded(index, n, width) for index, n in lists])] if lists else []
+        return Selection(*values, *index)
 
 
 def _joined(values: Sequence[Any], n_rows: Sequence[int]) -> Any:
     """One value for the rows of all parts: a number where it is the same everywhere, else an array."""
-    if all(isinstance(value, (int, np.integer)) and value == values[0] for value in values):
-        return int(values[0])
-    return np.concatenate([spread(value, n) for value, n in zip(values, n_rows, strict=True)])
+    if any(isinstance(value, np.ndarray) for value in values):
+        return np.concatenate([spread(value, n) for value, n in zip(values, n_rows, strict=True)])
+    return int(values[0]) if len(set(values)) == 1 else np.repeat(np.array(values), n_rows)
 
 
 def _where(buffer: Any, inner: int, outer: int) -> Any:
@@ -265,10 +299,9 @@ def _where(buffer: Any, inner: int, outer: int) -> Any:
     )
 
 
-def _padded(index: Ints | None, n_rows: int, width: int) -> Ints:
+def _padded(index: Ints, n_rows: int, width: int) -> Ints:
     done = np.full((n_rows, width), -1)
-    if index is not None:
-        done[:, : index.shape[1]] = index
+    done[:, : index.shape[1]] = index
     return done
 
 
@@ -288,10 +321,17 @@ class Window:
     scale: int = 1
     buffer: int = DATA
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", _whole(self.first))
+        for word in ("n_chunks", "scale"):
+            value = _whole(getattr(self, word))
+            if not isinstance(value, int) or value < 1:
+                raise ScheduleError(f"a window needs {word} of at least 1, not {value}")
+
 
 def chunk(index: Any, *, buffer: Any = DATA) -> Selection:
     """One chunk."""
-    return Selection(_whole(index), buffer=buffer)
+    return Selection(_whole(index), buffer=_whole(buffer))
 
 
 def chunks(start: Any, length: Any, *, block: Any = 1, stride: Any = 1, buffer: Any = DATA, size: Any = 0) -> Selection:
@@ -299,22 +339,27 @@ def chunks(start: Any, length: Any, *, block: Any = 1, stride: Any = 1, buffer: 
 
     With ``size`` it wraps after so many chunks; in scratch they may run on into the copies behind.
     """
-    for value in (length, block, stride):
-        _whole(value)
+    length, block, stride = _whole(length), _whole(block), _whole(stride)
     if np.any(np.asarray(block) < 1) or np.any(np.asarray(stride) < np.asarray(block)):
         raise ScheduleError(f"block={block} must be at least 1 and at most stride={stride}")
-    return Selection(_whole(start), length, size=size, block=block, stride=stride, buffer=buffer)
+    return Selection(_whole(start), length, size=_whole(size), block=block, stride=stride, buffer=_whole(buffer))
 
 
 def listed(index: Any, *, buffer: Any = DATA) -> Selection:
     """The chunks one by one: an array (k,), the same for all ranks, or (n_ranks, k); -1 where a row has fewer."""
-    rows = np.atleast_2d(_whole(np.asarray(index)))
-    if rows.ndim != 2:
-        raise ScheduleError(f"a list of chunks is an array (k,) or (n_ranks, k), not {rows.shape}")
-    return Selection(index=rows, buffer=buffer)
+    rows = np.atleast_2d(np.asarray(index))
+    if rows.size == 0:
+        rows = rows.astype(np.int64)
+    if rows.ndim != 2 or rows.dtype.kind not in "iu":
+        raise ScheduleError(f"a list of chunks is an array (k,) or (n_ranks, k) of whole numbers, not {index!r}")
+    return Selection(index=rows.astype(np.int64, copy=False), buffer=_whole(buffer))
 
 
 def _whole(value: Any) -> Any:
-    if isinstance(value, int) or np.asarray(value).dtype.kind in "iu":
+    """An int, or an array (n,) of int64."""
+    if type(value) is int:
         return value
-    raise ScheduleError(f"chunks are counted in whole numbers, not {value!r}; use // instead of /")
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu" or array.ndim > 1:
+        raise ScheduleError(f"chunks are counted in whole numbers, not {value!r}; use // instead of /")
+    return array.astype(np.int64, copy=False) if array.ndim else int(array)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache, wraps
-from itertools import pairwise
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from commsim.program import Exchange, Lanes, Program, Rank, Side, Step
 from commsim.selection import Selection
 
 TRACES_KEPT = 8
-Node = tuple[int, int]  # a rank and the number of one of its steps
+MOST_NAMED = 8  # steps of a deadlock, and ranks of each
 
 
 def traced(program: Program) -> Program:
@@ -35,7 +34,10 @@ def traced(program: Program) -> Program:
 
     @lru_cache(maxsize=TRACES_KEPT)
     def everyone(n_ranks: int, options: tuple[tuple[str, Any], ...]) -> list[list[Exchange]]:
-        return _aligned([_steps_of(program(rank, n_ranks, **dict(options))) for rank in range(n_ranks)])
+        trace = _Trace()
+        for rank in range(n_ranks):
+            trace.add(rank, program(rank, n_ranks, **dict(options)))
+        return trace.aligned()
 
     @wraps(program)
     def both_forms(rank: Rank, n_ranks: int, **options: Any) -> Iterator[Step]:
@@ -45,152 +47,158 @@ def traced(program: Program) -> Program:
     return both_forms
 
 
-def _steps_of(steps: Iterator[Step]) -> list[list[Exchange]]:
-    """One rank's steps, as lists."""
-    found = []
-    for step in steps:
-        if isinstance(step, Lanes):
-            raise ScheduleError('an int-only program has no lanes; write it for arrays of ranks (form="array")')
-        found.append(list(step))
-    return found
-
-
-def _aligned(ranks: list[list[list[Exchange]]]) -> list[list[Exchange]]:
-    """The steps of everyone, as exchanges of array programs."""
-    sends, receives = _ends(ranks, "sends"), _ends(ranks, "receives")
-    for pair in sorted({*sends, *receives}):
-        _refuse_unpaired(pair, sends[pair], receives[pair])
-    groups = _Groups()
-    for pair, messages in sends.items():
-        for sent, taken in zip(messages, receives[pair], strict=True):
-            groups.join((pair[0], sent.step), (pair[1], taken.step))
-    level = _levels(ranks, groups)
-    columns: list[dict[tuple[int, bool], list[Any]]] = [
-        defaultdict(list) for _ in range(max(level.values(), default=-1) + 1)
-    ]
-    for pair, messages in sorted(sends.items()):
-        for sent, taken in zip(messages, receives[pair], strict=True):
-            place = columns[level[groups.find((pair[0], sent.step))]]
-            place[taken.index, taken.exchange.reduce].append((*pair, sent, taken))
-    return [[_together(place[key]) for key in sorted(place)] for place in columns]
-
-
-@dataclass(frozen=True)
-class _End:
-    """One end of a message: where it stands in its rank's program."""
+class _End(NamedTuple):
+    """One end of a message: in which of all steps, and where in it."""
 
     step: int
-    index: int  # of the exchange in the step
+    place: int  # of the exchange in the step
     row: int  # of the message in the exchange
     selection: Selection
-    exchange: Exchange
-
-    @property
-    def received_first(self) -> bool:
-        first = self.exchange.received_first
-        return bool(first[self.row]) if isinstance(first, np.ndarray) else bool(first)
+    reduce: bool
+    received_first: bool
+    fabric: str | None
 
 
-def _ends(ranks: list[list[list[Exchange]]], word: str) -> dict[tuple[int, int], list[_End]]:
-    """For each (src, dst) its messages in program order."""
-    found: dict[tuple[int, int], list[_End]] = defaultdict(list)
-    for rank, steps in enumerate(ranks):
-        for number, step in enumerate(steps):
-            for index, exchange in enumerate(step):
-                side: Side = getattr(exchange, word)
-                for row, peer in enumerate(side.peer.tolist()):
-                    pair = (rank, peer) if word == "sends" else (peer, rank)
-                    selection = side.selection.rows(np.array([row]))
-                    found[pair].append(_End(number, index, row, selection, exchange))
-    return found
+Pair = tuple[int, int]  # src, dst
 
 
-def _refuse_unpaired(pair: tuple[int, int], sends: list[_End], receives: list[_End]) -> None:
-    src, dst = pair
-    if len(sends) > len(receives):
-        step = sends[len(receives)].step
-        raise ScheduleError(
-            f"rank {src} sends to {dst} in its step {step}, but {dst} receives from {src} only {len(receives)} times"
-        )
-    if len(receives) > len(sends):
-        step = receives[len(sends)].step
-        raise ScheduleError(
-            f"rank {dst} receives from {src} in its step {step}, but {src} sends to {dst} only {len(sends)} times"
-        )
-
-
-class _Groups:
-    """Steps that must be one: union-find over (rank, step)."""
+class _Trace:
+    """Steps of all ranks, numbered one after the other, and both ends of their messages by (src, dst)."""
 
     def __init__(self) -> None:
-        self._parent: dict[Node, Node] = {}
+        self._n_steps: list[int] = []  # of each rank
+        self._sends: dict[Pair, list[_End]] = defaultdict(list)
+        self._receives: dict[Pair, list[_End]] = defaultdict(list)
 
-    def find(self, node: Node) -> Node:
-        """The representative of a step's group."""
-        while self._parent.get(node, node) != node:
-            self._parent[node] = self._parent.get(self._parent[node], self._parent[node])
-            node = self._parent[node]
-        return node
+    def add(self, rank: int, steps: Iterator[Step]) -> None:
+        """Walk through the program of the next rank; what it yields may change afterwards."""
+        first = number = sum(self._n_steps)
+        for step in steps:
+            if isinstance(step, Lanes):
+                raise ScheduleError('an int-only program has no lanes; write it for arrays of ranks (form="array")')
+            if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):
+                raise ScheduleError(f"a step is a list of exchanges, not {step!r}")
+            for index, part in enumerate(step):
+                for row, peer in enumerate(part.sends.peer.tolist()):
+                    self._sends[rank, peer].append(_end(number, index, row, part.sends, part))
+                for row, peer in enumerate(part.receives.peer.tolist()):
+                    self._receives[peer, rank].append(_end(number, index, row, part.receives, part))
+            number += 1
+        self._n_steps.append(number - first)
 
-    def join(self, a: Node, b: Node) -> None:
-        """Both are one step."""
-        self._parent[self.find(a)] = self.find(b)
+    def aligned(self) -> list[list[Exchange]]:
+        """The steps of everyone, as exchanges of array programs."""
+        joint = list(range(sum(self._n_steps)))  # union-find: steps that must be one
+        for pair in sorted({*self._sends, *self._receives}):
+            sends, receives = self._sends.get(pair, []), self._receives.get(pair, [])
+            self._refuse_unpaired(pair, sends, receives)
+            for sent, taken in zip(sends, receives, strict=True):
+                joint[_find(joint, sent.step)] = _find(joint, taken.step)
+        level = self._levels([_find(joint, step) for step in joint])
+        steps: list[dict[tuple[Any, ...], list[tuple[int, int, _End, _End]]]] = [
+            defaultdict(list) for _ in range(max(level, default=-1) + 1)
+        ]
+        for (src, dst), sends in sorted(self._sends.items()):
+            for sent, taken in zip(sends, self._receives[src, dst], strict=True):
+                lists = sent.selection.index is not None, taken.selection.index is not None
+                alike = (taken.place, taken.reduce, taken.fabric or "", *lists)
+                steps[level[sent.step]][alike].append((src, dst, sent, taken))
+        return [[_together(step[alike]) for alike in sorted(step)] for step in steps if step]
+
+    def _refuse_unpaired(self, pair: Pair, sends: list[_End], receives: list[_End]) -> None:
+        src, dst = pair
+        if len(sends) > len(receives):
+            _, step = self._place(sends[len(receives)].step)
+            raise ScheduleError(
+                f"rank {src} sends to {dst} in its step {step}, but {dst} receives from {src} only "
+                f"{len(receives)} times"
+            )
+        if len(receives) > len(sends):
+            _, step = self._place(receives[len(sends)].step)
+            raise ScheduleError(
+                f"rank {dst} receives from {src} in its step {step}, but {src} sends to {dst} only {len(sends)} times"
+            )
+        for sent, taken in zip(sends, receives, strict=True):
+            if sent.fabric != taken.fabric:
+                rank, step = self._place(sent.step)
+                raise ScheduleError(f"rank {rank} step {step}: only one end of its message to {dst} is the fabric's")
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """Rank and its step, of a step's number."""
+        for rank, n_steps in enumerate(self._n_steps):
+            if number < n_steps:
+                return rank, number
+            number -= n_steps
+        raise IndexError(number)
+
+    def _levels(self, joint: list[int]) -> list[int]:
+        """The common step of each step: after all that come before it on any of the ranks that it joins."""
+        after: dict[int, list[int]] = defaultdict(list)
+        waits = dict.fromkeys(joint, 0)
+        for end, n_steps in zip(accumulate(self._n_steps), self._n_steps, strict=True):
+            for before, later in pairwise(joint[end - n_steps : end]):
+                after[before].append(later)
+                waits[later] += 1
+        level = dict.fromkeys(joint, 0)
+        ready = [step for step, count in waits.items() if not count]
+        for step in ready:  # grows
+            for later in after[step]:
+                level[later] = max(level[later], level[step] + 1)
+                waits[later] -= 1
+                if not waits[later]:
+                    ready.append(later)
+        if len(ready) < len(waits):
+            stuck = {step for step, count in waits.items() if count}
+            raise ScheduleError(self._cycle(joint, {later: step for step in sorted(stuck) for later in after[step]}))
+        return [level[step] for step in joint]
+
+    def _cycle(self, joint: list[int], before: dict[int, int]) -> str:
+        """Names a cycle of steps that wait for each other."""
+        seen: dict[int, None] = {}
+        step = min(before)
+        while step not in seen:
+            seen[step] = None
+            step = before[step]
+        cycle = [*seen][[*seen].index(step) :][::-1]
+        members: dict[int, list[str]] = defaultdict(list)
+        for number, one in enumerate(joint):
+            members[one].append("rank {} step {}".format(*self._place(number)))
+        said = [_listed(" + ", members[one]) for one in cycle]
+        return f"deadlock: each of these steps waits for the one before it: {_listed(' → ', [*said, said[0]])}"
 
 
-def _levels(ranks: list[list[list[Exchange]]], groups: _Groups) -> dict[Node, int]:
-    """The common step of every group: after all that come before it on any of its ranks."""
-    after: dict[Node, list[Node]] = defaultdict(list)
-    waits: dict[Node, int] = defaultdict(int)
-    for rank, steps in enumerate(ranks):
-        chain = [groups.find((rank, number)) for number in range(len(steps))]
-        for before, later in pairwise(chain):
-            after[before].append(later)
-            waits[later] += 1
-        for node in chain:
-            waits[node] += 0
-    level = dict.fromkeys(waits, 0)
-    ready = [node for node in sorted(waits) if not waits[node]]
-    done = 0
-    while ready:
-        node = ready.pop()
-        done += 1
-        for later in after[node]:
-            level[later] = max(level[later], level[node] + 1)
-            waits[later] -= 1
-            if not waits[later]:
-                ready.append(later)
-    if done < len(waits):
-        raise ScheduleError(_cycle(ranks, groups, after, waits))
-    return level
+def _find(joint: list[int], step: int) -> int:
+    """The representative of a step's set."""
+    while joint[step] != step:
+        joint[step] = joint[joint[step]]
+        step = joint[step]
+    return step
 
 
-def _cycle(
-    ranks: list[list[list[Exchange]]], groups: _Groups, after: dict[Node, list[Node]], waits: dict[Node, int]
-) -> str:
-    """Names a cycle of steps that wait for each other."""
-    stuck = {node for node, count in waits.items() if count}
-    before: dict[Node, Node] = {later: node for node in sorted(stuck) for later in after[node] if later in stuck}
-    node, seen = min(before), []
-    while node not in seen:
-        seen.append(node)
-        node = before[node]
-    members: dict[Node, list[Node]] = defaultdict(list)
-    for rank, steps in enumerate(ranks):
-        for number in range(len(steps)):
-            members[groups.find((rank, number))].append((rank, number))
-    cycle = seen[seen.index(node) :][::-1]
-    said = " → ".join(" + ".join(f"rank {r} step {n}" for r, n in members[one]) for one in [*cycle, cycle[0]])
-    return f"deadlock: each of these steps waits for the one before it: {said}"
+def _listed(between: str, words: list[str]) -> str:
+    if len(words) > MOST_NAMED:
+        words = [*words[: MOST_NAMED - 1], f"… ({len(words) - MOST_NAMED} more)", words[-1]]
+    return between.join(words)
+
+
+def _end(step: int, index: int, row: int, side: Side, part: Exchange) -> _End:
+    first: Any = part.received_first if side is part.receives else False
+    first = bool(first[row]) if isinstance(first, np.ndarray) else bool(first)
+    return _End(step, index, row, side.selection.of_row(row), part.reduce, first, part.fabric)
 
 
 def _together(messages: list[tuple[int, int, _End, _End]]) -> Exchange:
     """One exchange of the messages that their receivers take at the same place of a step."""
+    if len(messages) == 1:  # most often, cheaply
+        [(one, other, sent, taken)] = messages
+        src, dst = np.array([one]), np.array([other])
+        sides = Side(src, dst, sent.selection), Side(dst, src, taken.selection)
+        return Exchange(*sides, taken.reduce, True, taken.received_first, taken.fabric)
     ordered = sorted(messages, key=lambda message: (message[1], message[3].row))
     src, dst = (np.array(end) for end in zip(*(message[:2] for message in ordered), strict=True))
-    sent, taken = [message[2] for message in ordered], [message[3] for message in ordered]
-    send, receive = (Selection.joined([(end.selection, 1) for end in ends]) for ends in (sent, taken))
-    first = np.array([end.received_first for end in taken])
-    one_each = len(np.unique(src)) == len(src) and len(np.unique(dst)) == len(dst)
-    whole = taken[0].exchange
-    sides = Side(src, dst, send), Side(dst, src, receive)
-    return Exchange(*sides, whole.reduce, one_each, first if whole.reduce else False, whole.fabric)
+    send = Selection.joined([(sent.selection, 1) for _, _, sent, _ in ordered])
+    receive = Selection.joined([(taken.selection, 1) for _, _, _, taken in ordered])
+    whole = ordered[0][3]
+    first = np.array([taken.received_first for _, _, _, taken in ordered]) if whole.reduce else False
+    one_each = len(set(src.tolist())) == len(src) == len(set(dst.tolist()))
+    return Exchange(Side(src, dst, send), Side(dst, src, receive), whole.reduce, one_each, first, whole.fabric)

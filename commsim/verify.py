@@ -1,14 +1,15 @@
 """Proof that a schedule does what its collective promises.
 
-Four means. *Counting*: how often each rank's data is in each chunk of each rank; a multiset, not a mark.
-*Fingerprints*, for thousands of ranks: every (rank, chunk) starts as a random number, and reductions add modulo a
-prime; a wrong schedule ends right with a probability of 1 in 2^31. *Intervals*, where the order of ranks must be kept:
-a value is a range of ranks, and only neighbours join. *Execution* on numpy buffers (:func:`execute_in_process`), which
-knows no promises.
+Five means. *Sizes*: both ends of every message are equally long, for any number of elements. *Counting*: how often each
+rank's data is in each chunk of each rank; a multiset, not a mark. *Fingerprints*, for thousands of ranks: every (rank,
+chunk) starts as a random number, and reductions add modulo a prime; a wrong schedule ends right with a probability of
+1 in 2^31. *Intervals*, where the order of ranks must be kept: a value is a range of ranks, and only neighbours join.
+*Execution* on numpy buffers (:func:`execute_in_process`), which knows no promises.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -21,11 +22,15 @@ from commsim.algorithm import Algorithm
 from commsim.errors import InputError, ScheduleError, VerificationError, unknown_name
 from commsim.execution import Moves, run_in_process
 from commsim.layout import Layout, MatrixLayout
-from commsim.program import Exchange, Lanes, Step
+from commsim.messages import placed
+from commsim.program import Exchange, Lanes
 from commsim.schedule import Schedule
 from commsim.selection import Ints
+from commsim.units import format_volume
 
 COUNTED_BYTES = 1 << 28  # a state of counts up to so large; beyond that, fingerprints
+RANK_BYTES, FINGERPRINT_BYTES, INTERVAL_BYTES = 200, 4, 8  # what proving takes at least: of a rank, of its chunks
+MANY = 2**31  # what is counted no further
 PRIME = 2**31 - 1
 MEANS = ("auto", "counting", "fingerprints")
 UNDEFINED, MIXED = -1, -2  # instead of the number of a chunk: nothing was there; chunks were mixed
@@ -84,20 +89,19 @@ class _Counting:
         self._schedule, self._promise = schedule, promise
 
     def read(self, rank: Ints, chunk: Ints) -> Any:
-        return self.counts[rank, chunk], self.home[rank, chunk]
+        return np.minimum(self.counts[rank, chunk], MANY), self.home[rank, chunk]
 
     def write(self, moves: Moves, values: Any) -> None:
         counts, home = values
-        target = (moves.dst, moves.receive_chunk)
         if not moves.reduce:
+            target = (moves.dst, moves.receive_chunk)
             self.counts[target], self.home[target] = counts, home
             return
-        np.add.at(self.counts, target, counts)
-        # Each on its own, in order: a chunk that takes several keeps its home only if all have it.
-        fits = self.home[target] == home
-        self.home[moves.dst[~fits], moves.receive_chunk[~fits]] = MIXED
-        broken = fits & (home < 0)
-        self.home[moves.dst[broken], moves.receive_chunk[broken]] = MIXED
+        for turn in _turns(moves):
+            target = (moves.dst[turn], moves.receive_chunk[turn])
+            own, other = self.home[target], home[turn]
+            self.counts[target] += counts[turn]
+            self.home[target] = np.where((own == other) & (own >= 0), own, MIXED)
 
     def wrong(self, writer: Ints) -> str | None:
         """What is wrong first, in words."""
@@ -133,6 +137,43 @@ class _Counting:
         least = "at least " * collective.joins
         times = f"{counts[whose]} times instead of {least}{int(wanted[whose])}"
         return f"rank {rank} ends with the value of rank {whose} {times} in {where} ({last})"
+
+
+class _Sizes:
+    """Chunks of the same number have one size for any number of elements; others may differ by one element."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        collective, self._n_data = schedule.algorithm.collective, schedule.space.n_data
+        self._matrix = collective.sizes_each
+        blocks = (
+            collective.n_blocks(schedule.n_ranks) if collective.has_output else 1
+        )  # blocks of an alltoall are equal
+        self._period = self._n_data // blocks
+
+    def _size(self, rank: Ints, chunk: Ints) -> Ints:
+        """A number that only equal sizes share: of an alltoallv, from whom and to whom."""
+        if not self._matrix:
+            return chunk % self._period
+        inner, is_output = chunk % self._n_data, chunk >= self._n_data
+        return np.where(is_output, inner * self._n_data + rank, rank * self._n_data + inner)
+
+    def read(self, rank: Ints, chunk: Ints) -> Any:
+        return None
+
+    def write(self, moves: Moves, values: Any) -> None:
+        if not self._matrix and (moves.send_chunk == moves.receive_chunk).all():
+            return  # the usual case, cheaply
+        differ = self._size(moves.src, moves.send_chunk) != self._size(moves.dst, moves.receive_chunk)
+        if differ.any():
+            bad = int(np.argmax(differ))
+            sent, taken = moves.send_chunk[bad] % self._n_data, moves.receive_chunk[bad] % self._n_data
+            raise ScheduleError(
+                f"rank {moves.src[bad]} sends chunk {sent} of a buffer into chunk {taken} of a buffer of rank "
+                f"{moves.dst[bad]}: where elements do not divide, they differ in size"
+            )
+
+    def wrong(self, writer: Ints) -> str | None:
+        return None
 
 
 class _Fingerprints:
@@ -326,17 +367,25 @@ def verify(algorithm: Algorithm, n_ranks: int, *, root: int = 0, means: str = "a
         Where the two ends of an exchange do not fit, or a step writes a chunk twice.
     RefusedError
         If the algorithm does not take this number of ranks.
+    InputError
+        If there is not enough memory, or if a barrier is to be proven by fingerprints.
     """
     if means not in MEANS:
         raise unknown_name("means of proof", means, MEANS)
     schedule = Schedule(algorithm.resolved(n_ranks), n_ranks, root)
     collective, space = schedule.algorithm.collective, schedule.space
-    promise = _Promise.of(schedule)
+    count_bytes = 8 * n_ranks  # of a chunk
     if means == "auto":
-        small = 8 * n_ranks * space.n_chunks * n_ranks <= COUNTED_BYTES
+        small = count_bytes * n_ranks * space.n_chunks <= COUNTED_BYTES
         means = "counting" if small or collective.joins else "fingerprints"
+    if collective.joins and means != "counting":
+        raise InputError(f"a {collective.name} is proven by counting alone: a rank may be heard of more than once")
     counted = means == "counting"
+    _require_memory(schedule, (count_bytes if counted else FINGERPRINT_BYTES) + INTERVAL_BYTES * algorithm.keeps_order)
+    promise = _Promise.of(schedule)
     states: list[Any] = [_Counting(schedule, promise) if counted else _Fingerprints(schedule, promise)]
+    if not collective.joins:
+        states.append(_Sizes(schedule))
     if schedule.keeps_order:
         states.append(_Intervals(schedule, promise))
     writer = np.full((n_ranks, space.n_chunks, 2), -1) if counted else None
@@ -345,13 +394,25 @@ def verify(algorithm: Algorithm, n_ranks: int, *, root: int = 0, means: str = "a
         wrong = state.wrong(writer)
         if wrong:
             article = "an" if collective.name[0] in "aeiou" else "a"
+            with_root = f" with root {root}" if collective.rooted else ""
             raise VerificationError(
-                f"{schedule.algorithm.name} on {n_ranks} ranks is not {article} {collective.name}: {wrong}"
+                f"{schedule.algorithm.name} on {n_ranks} ranks{with_root} is not {article} {collective.name}: {wrong}"
             )
     shown = f"{means} and order" if schedule.keeps_order else means
     return Verification(
         schedule.algorithm.spec, collective.name, n_ranks, root, space.n_data, done.n_steps, done.n_messages, shown
     )
+
+
+def _require_memory(schedule: Schedule, chunk_bytes: int) -> None:
+    """Refuse what would run out of memory, where the needed bytes of each rank's chunks are known."""
+    needed = schedule.n_ranks * (RANK_BYTES + chunk_bytes * schedule.space.n_chunks)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        raise InputError(
+            f"{schedule.algorithm.name}: proving {schedule.n_ranks} ranks of {schedule.space.n_chunks} chunks takes at "
+            f"least {format_volume(needed)}; this host has {format_volume(memory)}"
+        )
 
 
 def same_program(algorithm: Algorithm, n_ranks: int, rank: int, *, root: int = 0) -> None:
@@ -369,36 +430,40 @@ def same_program(algorithm: Algorithm, n_ranks: int, rank: int, *, root: int = 0
 
 def _same_steps(everyone: Any, alone: Any, rank: int, schedule: Schedule, lane: str) -> None:
     for index, (theirs, mine) in enumerate(zip_longest(everyone, alone)):
-        if isinstance(theirs, Lanes) and isinstance(mine, Lanes) and len(theirs.programs) == len(mine.programs):
+        if isinstance(theirs, Lanes) and isinstance(mine, Lanes) and _fork(theirs) == _fork(mine):
             for number, pair in enumerate(zip(theirs.programs, mine.programs, strict=True)):
                 _same_steps(*pair, rank, schedule, f"{lane}lane {number} ")
-        elif theirs is None or mine is None or _parts(theirs, rank, schedule) != _parts(mine, 0, schedule):
+            continue
+        same = isinstance(theirs, list) and isinstance(mine, list)
+        if same:
+            same = _parts([part.of_rank(rank) for part in theirs], schedule, index) == _parts(mine, schedule, index)
+        if not same:
             raise ScheduleError(
                 f"{schedule.at(index, lane)}: the program of rank {rank} alone differs from that of all ranks: the "
                 "text must not ask whether rank is an int or an array"
             )
 
 
-def _parts(step: Step, row: int, schedule: Schedule) -> Any:
-    if isinstance(step, Lanes):
-        return len(step.programs), step.stagger
-    parts = [_part(exchange, row, schedule) for exchange in step]
+def _fork(lanes: Lanes) -> tuple[int, int]:
+    return len(lanes.programs), lanes.stagger
+
+
+def _parts(step: list[Exchange], schedule: Schedule, index: int) -> list[tuple[object, ...]]:
+    """What one rank's exchanges do, in a form that compares; those in which it is idle do not count."""
+    parts = [_part(exchange, schedule, index) for exchange in step]
     return [part for part in parts if part[0] or part[1]]
 
 
-def _part(exchange: Exchange, row: int, schedule: Schedule) -> tuple[object, ...]:
-    """What one row of an exchange does, in a form that compares."""
+def _part(exchange: Exchange, schedule: Schedule, index: int) -> tuple[object, ...]:
     sides: list[object] = []
     for side in (exchange.sends, exchange.receives):
-        mine = np.flatnonzero(side.row == row)
-        selection = side.selection.rows(mine).placed(schedule.space)
-        line, chunk = selection.expand(len(mine))
-        taken = [chunk[line == number].tolist() for number in range(len(mine))]
-        ends = list(zip(side.peer[mine].tolist(), taken, strict=True))
+        line, chunk = placed(side, schedule, index).expand(len(side.row))
+        taken = [chunk[line == number].tolist() for number in range(len(side.row))]
+        ends = list(zip(side.peer.tolist(), taken, strict=True))
         sides.append(ends if side is exchange.receives and exchange.reduce else sorted(ends))
-    mine = np.flatnonzero(exchange.receives.row == row)
-    first = np.broadcast_to(exchange.received_first, len(exchange.receives.row))[mine].tolist()
-    return (*sides, exchange.reduce and bool(sides[1]), first if exchange.reduce else [], exchange.fabric)
+    reduce = exchange.reduce and bool(sides[1])
+    first = np.broadcast_to(exchange.received_first, len(exchange.receives.row)).tolist() if reduce else []
+    return (*sides, reduce, first, exchange.fabric)
 
 
 Operation = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
@@ -434,8 +499,7 @@ class _Buffers:
             bad = int(np.argmin(fits))
             rank, chunk = int(moves.dst[bad]), int(moves.receive_chunk[bad])
             raise ScheduleError(
-                f"{self._schedule.algorithm.name}: {sizes[bad]} elements arrive at rank {rank} in chunk {chunk}, which "
-                f"has {self.sizes[rank, chunk]}"
+                f"{sizes[bad]} elements arrive at rank {rank} in chunk {chunk}, which has {self.sizes[rank, chunk]}"
             )
         if not moves.reduce:
             self.values[moves.dst, moves.receive_chunk] = arrived

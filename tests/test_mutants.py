@@ -61,6 +61,17 @@ def ends(side, schedule, key):
     return found
 
 
+def size_of(rank, chunk, schedule):
+    """What only chunks share that have one size for any number of elements."""
+    collective, n_data = schedule.algorithm.collective, schedule.space.n_data
+    inner = chunk % n_data
+    if collective.joins:
+        return None  # of no elements
+    if collective.sizes_each:
+        return (rank, inner) if chunk < n_data else (inner, rank)
+    return inner % (n_data // schedule.n_ranks) if collective.has_output else inner
+
+
 def apply_step(step, state, schedule, used):
     """One step for all ranks; `used` collects what was read and written."""
     before = [dict(chunks) for chunks in state]
@@ -75,6 +86,8 @@ def apply_step(step, state, schedule, used):
             if len(sends[src, dst][1]) != len(into):
                 raise MisfitError
             for source, target in zip(sends[src, dst][1], into, strict=True):
+                if size_of(src, source, schedule) != size_of(dst, target, schedule):
+                    raise MisfitError
                 writes[dst, target].append((part.reduce, first[number], before[src].get(source)))
                 used[0].add((src, source))
                 used[1].add((dst, target))

@@ -1,26 +1,37 @@
 """One text, two readings: the program of one int rank is that rank's row of the array program. And the errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from collectives import registry
 from commsim import (
+    COMMUTATIVE,
     PROC_NULL,
+    SCRATCH,
     CommsimError,
+    Constraint,
+    Exchange,
     Schedule,
     Selection,
     Window,
     algorithm,
     chunk,
     chunks,
+    direct,
     exchange,
     fan_in,
     fan_out,
+    lanes,
+    listed,
+    same_program,
     verify,
     where,
     within,
 )
 from commsim.errors import ScheduleError
+from commsim.program import NOBODY, Side
 
 
 def side(side, n_chunks):
@@ -98,7 +109,7 @@ def test_expand_wraps_inside_its_window():
 def program_of(step):
     """An algorithm of one step on 4 chunks."""
 
-    @algorithm("broadcast", chunks=4)
+    @algorithm("broadcast", chunks=4, scratch=2)
     def mine(rank, n_ranks, *, root):
         yield step(rank, n_ranks)
 
@@ -107,6 +118,12 @@ def program_of(step):
 
 def shift(**kind):
     return lambda rank, n: [exchange((rank + 1) % n, (rank - 1) % n, **kind)]
+
+
+def in_a_window(window, send=None, receive=None):
+    """A program of one step that runs a program of one step in a window."""
+    chosen = {"send": send or chunk(0), "receive": receive or chunk(0)}
+    return lambda rank, n: within([list(range(n))], rank, lambda r, n: iter([shift(**chosen)(r, n)]), window)
 
 
 BAD_STEPS = {
@@ -132,7 +149,7 @@ BAD_STEPS = {
     ),
     "rows beyond the ranks": (
         lambda r, n: [exchange(np.arange(9) % n, np.arange(9) % n, send=chunk(0), receive=chunk(0))],
-        r"step 0: row 8 sends to somebody, but there are 4 ranks",
+        r"step 0: row 4 sends to somebody, but there are 4 ranks",
     ),
     "a peer that is no int": (lambda r, n: [exchange(0.5, 1, send=chunk(0))], r"must be a rank .* not 0.5"),
     "lengths disagree": (shift(send=chunks(0, 2), receive=chunks(0, 3)), r"rank 3 sends 2 chunks to 0, .* receives 3"),
@@ -171,6 +188,54 @@ BAD_STEPS = {
         lambda r, n: [fan_in(r, n, 0, send=chunk(r), receive=chunk(0))],
         r"one selection for all pairs",
     ),
+    "a window that begins in one copy and ends in another": (
+        lambda r, n: next(in_a_window(Window(3, 2), chunk(0, buffer=SCRATCH), chunk(1, buffer=SCRATCH))(r, n)),
+        r"of a window of 2 at 3 \(the buffer has 4 chunks\)",
+    ),
+    "a window beyond that around it": (
+        lambda r, n: next(within([[0, 1, 2, 3]], r, in_a_window(Window(1, 2)), Window(0, 2))),
+        "does not fit in a window of 2 chunks",
+    ),
+    "an array for fewer ranks": (shift(send=chunk(np.arange(3)), receive=chunk(0)), "one for each of 4 messages, not"),
+    "an array for more ranks": (
+        lambda r, n: [exchange(where(r, 0, -1), where(r, -1, 1), send=chunk(np.arange(5) % 4))],
+        "one for each of 4 messages, not",
+    ),
+    "lengths for fewer ranks": (shift(send=chunks(0, np.ones(2, int)), receive=chunk(0)), "one for each of 4 messages"),
+    "a buffer for fewer ranks": (shift(send=chunk(0, buffer=np.zeros(3, int)), receive=chunk(0)), "one for each of 4"),
+    "a number instead of chunks": (shift(send=0, receive=chunk(0)), r"0 is no selection; write chunk\(…\)"),
+    "a number from a chooser": (
+        lambda r, n: [direct(r, n, send=lambda me, peer: 0, receive=lambda me, peer: chunk(0))],
+        r"0 is no selection; write chunk\(…\)",
+    ),
+    "a number in a fan": (
+        lambda r, n: [fan_in(r, n, 0, send=0, receive=chunk(0))],
+        r"0 is no selection; write chunk\(…\)",
+    ),
+    "half a chunk by hand": (shift(send=Selection(0.5), receive=chunk(0)), "takes a whole number, .* not 0.5"),
+    "a list by hand": (shift(send=Selection(index=[0, 1]), receive=chunk(0)), "a list of chunks is an array"),
+    "received_first for fewer ranks": (
+        shift(send=chunk(0), receive=chunk(0), reduce=True, received_first=np.array([True, False])),
+        r"one for each rank, not of shape \(2,\)",
+    ),
+    "received_first by hand": (
+        lambda r, n: [replace(shift()(r, n)[0], received_first=np.array([True, False]))],
+        r"one for each of 4 messages received, not of shape \(2,\)",
+    ),
+    "a root that is none": (
+        lambda r, n: [fan_out(r, n, 4, send=chunk(0), receive=chunk(0))],
+        "root=4 is not a rank of 4",
+    ),
+    "sides of two lengths": (
+        lambda r, n: [Exchange(Side(np.arange(4), np.arange(3), chunk(0)), NOBODY, reduce=False)],
+        "two equally long arrays",
+    ),
+    "sides that are none": (lambda r, n: [Exchange(1, 2, False)], r"made by exchange\(…\)"),
+    "a stagger that is none": (lambda r, n: lanes(iter([]), stagger=0.5), "a stagger of whole steps, not 0.5"),
+    "groups of halves": (
+        lambda r, n: next(within([[0, 0.5]], r, in_a_window(None))),
+        r"groups hold ranks, not \[0.0, 0.5\]",
+    ),
     "no list": (lambda r, n: exchange(r, r), r"mine, step 0: a step is a list of exchanges"),
     "no exchange": (lambda r, n: [3], r"a step is a list of exchanges, not list"),
 }
@@ -191,6 +256,147 @@ def test_groups_of_different_sizes_may_reduce_and_copy_side_by_side():
     [step] = within([[0, 1, 2], [3, 4]], np.arange(5), program)
     assert sorted((e.reduce, e.sends.row.tolist()) for e in step) == [(False, [3, 4]), (True, [0, 1, 2])]
     assert [e.reduce for step in within([[0, 1, 2], [3, 4]], 1, program) for e in step if len(e.sends.row)] == [True]
+
+
+@pytest.mark.parametrize("make", [lambda: Window(0, 0), lambda: Window(0, 2, 0), lambda: Window(0, 2.0)])
+def test_a_window_of_nothing_is_refused(make):
+    with pytest.raises(ScheduleError):
+        make()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint64])
+def test_ranks_and_chunks_may_be_small_or_unsigned_ints(kind):
+    """Their products do not fit in them; the program says nothing of products."""
+
+    @algorithm("allreduce", chunks=lambda n_ranks: n_ranks, constraints=(COMMUTATIVE,))
+    def ring(rank, n_ranks):
+        to, source = ((rank + by) % n_ranks for by in (1, -1))
+        for step in range(2 * (n_ranks - 1)):
+            send, receive = ((rank - step - by) % n_ranks for by in (0, 1))
+            if isinstance(rank, np.ndarray):
+                to, source, send, receive = (value.astype(kind) for value in (to, source, send, receive))
+            else:
+                send, receive = kind(send), kind(receive)
+            yield [exchange(to, source, send=chunk(send), receive=chunk(receive), reduce=step < n_ranks - 1)]
+
+    for means in ("counting", "fingerprints"):
+        assert verify(ring, 100, means=means).means == means
+    same_program(ring, 100, 99)
+
+
+def test_a_list_may_be_empty_and_of_small_ints():
+    @algorithm("broadcast", chunks=2)
+    def mine(rank, n_ranks, *, root):
+        yield [fan_out(rank, n_ranks, root, send=listed([]), receive=listed([]))]
+        every = listed(np.array([1, 0], np.uint8))
+        yield [fan_out(rank, n_ranks, root, send=every, receive=every)]
+
+    verify(mine, 3)
+
+
+def test_groups_of_different_sizes_may_select_by_list_and_by_range_that_wraps():
+    """And groups of no rank do nothing."""
+
+    def program(rank, n_ranks):
+        every = listed([3, 0, 1, 2]) if n_ranks > 2 else chunks(3, 4)
+        yield [fan_out(rank, n_ranks, 0, send=every, receive=every)]
+
+    @algorithm("broadcast", chunks=4)
+    def mine(rank, n_ranks, *, root):
+        yield [fan_out(rank, n_ranks, 0, send=chunks(0, 4), receive=chunks(0, 4))]
+        yield from within([[0, 1, 2], [], [3, 4]], rank, program)
+
+    verify(mine, 5)
+    same_program(mine, 5, 4)
+
+
+def refusing(n_ranks, k):
+    raise ZeroDivisionError("of mine")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"constraints": ("commutative",)}, r"write them like \(COMMUTATIVE, "),
+        ({"constraints": (Constraint("odd", refusing),)}, r"mine: odd\(n_ranks, .* failed: ZeroDivisionError: of mine"),
+        ({"defaults": lambda n_ranks, n_bytes, groups: None}, "defaults must return a mapping of parameters, not None"),
+        ({"chunks": 2**40}, "has 1099511627776 chunks; at most"),
+        ({"scratch": 2**40}, "chunks; at most"),
+        ({"chunks": lambda n_ranks, k: exit(0)}, "failed: SystemExit: 0"),
+    ],
+)
+def test_what_an_author_says_of_an_algorithm_wrong(options, said):
+    def mine(rank, n_ranks, *, k):
+        yield []
+
+    def proof():
+        made = algorithm("allreduce", **options)(mine)
+        verify(made if "defaults" in options else made.with_params(k=1), 4)
+
+    with pytest.raises(CommsimError, match=said):
+        proof()
+
+
+def test_an_author_s_cost_that_fails_is_said():
+    @algorithm("allreduce", cost=lambda n_ranks, n_bytes: 0.0)
+    def mine(rank, n_ranks):
+        yield []
+
+    with pytest.raises(ScheduleError, match=r"mine: cost\(n_ranks, n_bytes, alpha, beta, gamma, .* failed: TypeError"):
+        mine.cost_s(2, 8, 1.0, 1.0, 1.0)
+
+
+def test_a_program_may_not_end_the_process():
+    """Exit 0 without an answer would look like one."""
+
+    @algorithm("allreduce")
+    def mine(rank, n_ranks):
+        yield [exit(0)]
+
+    with pytest.raises(ScheduleError, match="mine, step 0: SystemExit: 0"):
+        verify(mine, 2)
+
+
+def test_messages_of_several_lines_become_one():
+    assert str(ScheduleError("one\n  two")) == "one two"
+
+
+def test_an_alltoallv_has_whole_blocks_and_no_scratch():
+    """No matrix of sizes could be given to another."""
+    for options in ({"chunks": 2}, {"scratch": 1}):
+
+        @algorithm("alltoallv", **options)
+        def mine(rank, n_ranks):
+            yield []
+
+        with pytest.raises(ScheduleError, match="where every pair has a size of its own"):
+            verify(mine, 2)
+
+
+def peers_of_all(rank, n_ranks):
+    yield [exchange(np.array([1, 0]), np.array([1, 0]), send=chunk(0), receive=chunk(0))]
+
+
+def other_lanes(rank, n_ranks):
+    yield lanes(iter([]), stagger=int(isinstance(rank, int)))
+
+
+def senseless(rank, n_ranks):
+    length = -3 if isinstance(rank, int) else 1
+    yield [exchange(1 - rank, 1 - rank, send=chunks(0, length), receive=chunks(0, length))]
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (peers_of_all, "step 0: the program of rank 0 alone differs"),
+        (other_lanes, "step 0: the program of rank 0 alone differs"),
+        (senseless, "step 0: rank 0 selects -3 chunks"),
+    ],
+)
+def test_the_program_of_one_rank_is_compared_in_everything(program, said):
+    with pytest.raises(ScheduleError, match=said):
+        same_program(algorithm("allreduce")(program), 2, 0)
 
 
 def test_an_algorithm_of_no_chunks_is_refused():

@@ -13,9 +13,11 @@ from commsim import (
     chunks,
     exchange,
     execute_in_process,
+    fabric_multicast,
     fan_in,
     fan_out,
     lanes,
+    listed,
     same_program,
     simulate,
     verify,
@@ -149,6 +151,96 @@ def test_what_cannot_be_brought_together_is_refused(steps, said):
     with pytest.raises(ScheduleError, match=said) as error:
         program(steps, chunks=2)()
     assert str(error.value).startswith("mine, step 0: ")
+
+
+def test_a_ring_that_sends_first_is_a_deadlock_told_in_a_line_that_can_be_read():
+    @algorithm("broadcast", form="int")
+    def ring(rank, n_ranks, *, root):
+        yield [exchange((rank + 1) % n_ranks, PROC_NULL, send=chunk(0))]
+        yield [exchange(PROC_NULL, (rank - 1) % n_ranks, receive=chunk(0))]
+
+    with pytest.raises(ScheduleError, match=r"rank 38 step 0 \+ rank 39 step 1 → .* → … \(33 more\) → ") as error:
+        verify(ring, 40)
+    assert len(str(error.value)) < 500
+
+
+@algorithm("broadcast", form="int", chunks=4)
+def mutable(rank, n_ranks, *, root):
+    """Writes into its arrays, and selects by list at one end and by a range that wraps at the other."""
+    index, peer = np.array([3]), np.array([0])
+    for k in range(4):
+        index[0] = (3 + k) % 4
+        for other in range(n_ranks):
+            peer[0] = other
+            if rank == root != other:
+                yield [exchange(peer, PROC_NULL, send=listed(index))]
+            elif rank == other != root and rank % 2:
+                peer[0] = root
+                yield [exchange(PROC_NULL, peer, receive=chunk(index))]
+            elif rank == other != root:
+                yield [exchange(PROC_NULL, root, receive=chunks((3 + k) % 4, 1))]
+
+
+def test_what_a_program_yields_may_change_afterwards():
+    for n_ranks in (1, 2, 3, 5):
+        for root in {0, n_ranks - 1}:
+            verify(mutable, n_ranks, root=root)
+            same_program(mutable, n_ranks, n_ranks // 2, root=root)
+
+
+def test_lists_meet_ranges_that_wrap_in_one_step():
+    @algorithm("broadcast", form="int", chunks=4)
+    def mine(rank, n_ranks, *, root):
+        if rank == root:
+            others = [peer for peer in range(n_ranks) if peer != root]
+            yield [
+                exchange(peer, PROC_NULL, send=chunks(3, 4) if peer % 2 else listed([3, 0, 1, 2])) for peer in others
+            ]
+        else:
+            yield [exchange(PROC_NULL, root, receive=listed([3, 0, 1, 2]) if rank % 3 else chunks(3, 4))]
+
+    for n_ranks in (2, 5, 8):
+        proof = verify(mine, n_ranks)
+        assert (proof.n_steps, proof.n_messages) == (1, n_ranks - 1)
+
+
+def test_an_operation_of_the_fabric_stays_one_and_needs_both_ends():
+    def program(rank, n_ranks, mixed):
+        yield [exchange(rank, rank, send=chunk(0), receive=chunk(0))]
+        if mixed and rank == 1:
+            yield [exchange(PROC_NULL, 0, receive=chunk(0))]
+        else:
+            yield [fabric_multicast(rank, n_ranks, 0, send=chunk(0), receive=chunk(0))]
+
+    @algorithm("broadcast", form="int")
+    def right(rank, n_ranks, *, root):
+        yield from program(rank, n_ranks, False)
+
+    @algorithm("broadcast", form="int")
+    def wrong(rank, n_ranks, *, root):
+        yield from program(rank, n_ranks, True)
+
+    assert [[part.fabric for part in step] for step in Schedule(right, 3)] == [[None], ["multicast"]]
+    verify(right, 3)
+    with pytest.raises(ScheduleError, match="rank 0 step 1: only one end of its message to 1 is the fabric's"):
+        verify(wrong, 3)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (3, "a step is a list of exchanges, not 3"),
+        ([3], r"a step is a list of exchanges, not \[3\]"),
+        (None, "not None"),
+    ],
+)
+def test_steps_that_are_none_are_refused(step, said):
+    @algorithm("broadcast", form="int")
+    def mine(rank, n_ranks, *, root):
+        yield step
+
+    with pytest.raises(ScheduleError, match=said):
+        verify(mine, 2)
 
 
 def test_an_unknown_form_is_refused():
