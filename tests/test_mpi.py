@@ -119,6 +119,14 @@ def stuck(rank, n_ranks):
 """
 
 
+def test_what_is_wrong_is_told_as_verify_tells_it(tmp_path, nothing_left):
+    """Exit 1: it failed its proof."""
+    path = tmp_path / "mine.py"
+    path.write_text(WRONG.replace("rank + 1) % n_ranks, send", "rank - 1) % n_ranks, send"))
+    with pytest.raises(ExecutionError, match=r"exit 1: stuck on 3 ranks is not an allreduce: rank 0 ends"):
+        commsim_on_ranks(3, ["run", "allreduce", "-a", "all", "--file", str(path), "--sizes", "1KiB"], LIMIT_S)
+
+
 def test_an_algorithm_that_would_hang_is_refused_before_it_runs(tmp_path, nothing_left):
     path = tmp_path / "mine.py"
     path.write_text(WRONG)
@@ -145,6 +153,7 @@ def test_a_rank_that_hangs_is_stopped_by_the_limit(tmp_path, nothing_left):
         (["run", "allreduce", "-a", "ring", "--sizes", "8", "-o", "/nowhere/x.json"], "does not exist"),
         (["run", "allreduce", "-a", "ring", "--sizes", "8", "--dtype", "complex64"], "cannot be reduced"),
         (["calibrate", "-o", "x.json"], "must be a .toml file"),
+        (["run", "allreduce", "-a", "", "--sizes", "8"], "names no algorithm"),
     ],
 )
 def test_what_the_user_wrote_wrong_is_one_line_from_one_rank(arguments, message, nothing_left, capfd):
@@ -179,6 +188,15 @@ import numpy as np
 def last(left, right):
     return right
 
+def lonely(left):
+    return left
+
+def leaving(left, right):
+    exit(0)
+
+def single(left, right):
+    return 3.0
+
 def largest(left, right):
     return np.maximum(left, right)
 
@@ -199,6 +217,12 @@ def test_an_operation_of_the_user_runs_where_its_order_is_kept(tmp_path, nothing
         (f"{path}:last", "ring"): "exit 2: ring does not keep the order of ranks",
         (f"{path}:first", "ring"): "has no function 'first'",
         ("nowhere.py:first", "ring"): "nowhere.py is no Python file",
+        (f"{path}:lonely", "linear"): "exit 2: operation 'lonely' of two arrays failed: TypeError: lonely",
+        (f"{path}:leaving", "linear"): "exit 2: operation 'leaving' of two arrays failed: SystemExit: 0",
+        (
+            f"{path}:single",
+            "linear",
+        ): r"exit 2: operation 'single' .* gives float64 of shape \(\); it must give an array",
     }.items():
         with pytest.raises(ExecutionError, match=said):
             commsim_on_ranks(2, [*run, words[0], "-a", words[1]], LIMIT_S)

@@ -10,6 +10,7 @@ from collectives.mpi import LibraryPlan, Operation, ranks_per_node
 from collectives.plan import Plan, execute, execute_apart
 from collectives.registry import find
 from commsim import (
+    OUTPUT,
     ROUNDS_APART,
     Schedule,
     algorithm,
@@ -18,15 +19,19 @@ from commsim import (
     direct,
     exchange,
     execute_in_process,
+    fabric_multicast,
+    fabric_reduce,
     fan_in,
     fan_out,
     lanes,
     listed,
+    same_program,
     verify,
     where,
 )
 from commsim.collective import ALLREDUCE
 from commsim.errors import InputError, RefusedError, ScheduleError
+from tests.ranks.random_steps import N_CHUNKS, random_algorithm
 from tests.variants import PLAIN, SPECS, name_of, takes
 
 WORLD = MPI.COMM_WORLD
@@ -173,6 +178,12 @@ def by_mpi(name, gives, gets, gets_at_root, root):
     }[name]()
 
 
+def test_a_longer_buffer_gets_its_beginning():
+    got = np.full(5, -1)
+    execute_apart(find("allreduce", "ring"), WORLD, np.array([WORLD.rank]), got)
+    assert got.tolist() == [sum(range(WORLD.size)), -1, -1, -1, -1]
+
+
 @pytest.mark.parametrize("one", [one for one in ALGORITHMS if one.values[0].collective.joins])
 def test_nobody_leaves_a_barrier_before_the_last_has_come(one):
     plan = Made(one, WORLD, 0, "int32").plan
@@ -264,10 +275,146 @@ def test_real_ranks_equal_the_executor_in_process(count):
     np.testing.assert_array_equal(buffer, expected[WORLD.rank])
 
 
+def equals_executor(one, each, op=np.add, late_s=0.0):
+    """Real ranks end as the executor does, twice; also when the last rank comes late."""
+    everyone = np.random.default_rng(each).integers(0, 2**31, (WORLD.size, each))
+    expected = execute_in_process(one, everyone, op=op)
+    buffer = everyone[WORLD.rank].copy()
+    plan = Plan(one, WORLD, buffer, op=Operation(op))
+    for _ in range(2):
+        buffer[:] = everyone[WORLD.rank]
+        WORLD.Barrier()
+        time.sleep(late_s * (WORLD.rank == WORLD.size - 1))
+        plan.run()
+        np.testing.assert_array_equal(buffer, expected[WORLD.rank])
+    plan.free()
+
+
+@pytest.mark.parametrize("seed", range(20 if CROWDED else 60))
+def test_random_steps_equal_the_executor_in_process(seed):
+    """In the order of ranks too: the operation does not commute."""
+    equals_executor(random_algorithm(seed), N_CHUNKS * (seed % 3), affine)
+
+
+@algorithm("allreduce", chunks=3)
+def handed_on(rank, n_ranks):
+    """Every rank's own text leaves out the exchanges that it takes no part in: they have other numbers everywhere."""
+    pairs = [(k, k + 1) for k in range(n_ranks - 1)] + [(k + 1, k) for k in range(n_ranks - 1)]
+    yield [
+        exchange(where(rank == a, b, -1), where(rank == b, a, -1), send=chunk(0), receive=chunk(0), reduce=True)
+        for a, b in pairs
+        if np.any((rank == a) | (rank == b))
+    ]
+
+
+def test_exchanges_that_a_rank_leaves_out():
+    for rank in range(WORLD.size):
+        same_program(handed_on, WORLD.size, rank)
+    equals_executor(handed_on, 9)
+
+
+@algorithm("allreduce", chunks=4)
+def beside_the_fabric(rank, n_ranks):
+    """What the switches write is sent at the same time, by messages, by themselves and to oneself: as it was before."""
+    left, right = (rank - 1) % n_ranks, (rank + 1) % n_ranks
+    yield [
+        fabric_multicast(rank, n_ranks, 0, send=chunk(1), receive=chunk(0)),
+        exchange(right, left, send=chunk(0), receive=chunk(2)),
+        exchange(rank, rank, send=chunk(0), receive=chunk(3)),
+    ]
+    yield [
+        fabric_multicast(rank, n_ranks, n_ranks - 1, send=chunk(1), receive=chunk(0)),
+        fabric_reduce(rank, n_ranks, 0, send=chunk(0), receive=chunk(3)),
+        exchange(left, right, send=chunk(3), receive=chunk(2)),
+    ]
+
+
+@pytest.mark.parametrize("each", [4, 400000])
+def test_fabric_operations_read_what_was_there_before(each):
+    equals_executor(beside_the_fabric, each, late_s=0.05)
+
+
+def test_many_lanes_one_after_the_other_and_at_the_same_time():
+    def ring(rank, n_ranks, c):
+        for _ in range(2):
+            yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=chunk(c), receive=chunk(c), reduce=True)]
+
+    @algorithm("allreduce", chunks=300)
+    def crowd(rank, n_ranks):
+        def deep(c):
+            for _ in range(100):
+                yield lanes(ring(rank, n_ranks, c), ring(rank, n_ranks, c + 1))
+
+        yield lanes(deep(0), deep(2))
+        yield lanes(*(ring(rank, n_ranks, c) for c in range(300)))
+
+    @algorithm("allreduce", chunks=600)
+    def too_many(rank, n_ranks):
+        yield lanes(*(ring(rank, n_ranks, c) for c in range(600)))
+
+    equals_executor(crowd, 600)
+    with pytest.raises(ScheduleError, match="too_many runs more than 511 lanes"):
+        Plan(too_many, WORLD, np.zeros(600))
+
+
+@algorithm("alltoallv", defaults=lambda n_ranks, n_bytes, groups: {"window": n_bytes})
+def by_size(rank, n_ranks, *, window):
+    place = {"send": lambda me, peer: chunk(peer), "receive": lambda me, peer: chunk(peer, buffer=OUTPUT)}
+    yield [direct(rank, n_ranks, **place), exchange(rank, rank, send=chunk(rank), receive=chunk(rank, buffer=OUTPUT))]
+
+
+def test_all_ranks_of_an_alltoallv_choose_alike():
+    """Their vectors have sizes of their own; parameters follow the largest."""
+    counts = np.arange(WORLD.size**2).reshape(WORLD.size, -1)
+    counts[0] = 0
+    there, here = counts[WORLD.rank], counts[:, WORLD.rank]
+    output = np.zeros(here.sum(), np.int32)
+    plan = Plan(by_size, WORLD, np.full(there.sum(), WORLD.rank, np.int32), output, counts=counts)
+    assert plan.algorithm.params == {"window": 4 * int(counts.sum(axis=1).max())}
+    plan.run()
+    assert output.tolist() == np.repeat(np.arange(WORLD.size), here).tolist()
+    plan.free()
+
+
+def test_what_was_made_is_freed_when_a_plan_fails(monkeypatch):
+    """The last request of a plan cannot be made."""
+    made, freed = [], []
+
+    class Counted:
+        def __init__(self, request):
+            made.append(request)
+            self.Free = lambda: (freed.append(request), request.Free())
+
+    class Failing:
+        def __init__(self, left):
+            self.left = left
+
+        def __getattr__(self, name):
+            found = getattr(WORLD, name)
+            return found if not name.endswith("_init") else lambda *args: self.one(found, args)
+
+        def one(self, init, args):
+            self.left -= 1
+            if not self.left:
+                raise MemoryError("no more requests")
+            return Counted(init(*args))
+
+    if WORLD.size > 1:
+        with pytest.raises(MemoryError):
+            Plan(find("allreduce", "ring"), Failing(4 * (WORLD.size - 1)), np.zeros(WORLD.size))
+        assert len(made) == 4 * (WORLD.size - 1) - 1
+    assert freed == made
+
+
 def test_refuses_buffers_that_it_cannot_use():
-    for bad in (np.zeros((2, 2)), np.zeros(10)[::2]):
+    for bad in (np.zeros((2, 2)), np.zeros(10)[::2], np.array([None, 1])):
         with pytest.raises(InputError, match="one-dimensional and contiguous"):
             Plan(find("allreduce", "ring"), WORLD, bad)
+    vector = np.zeros(2 * WORLD.size)
+    with pytest.raises(InputError, match="output of its own"):
+        Plan(find("alltoall", "pairwise"), WORLD, vector, vector)
+    with pytest.raises(InputError, match="needs counts"):
+        Plan(find("alltoallv", "pairwise"), WORLD, vector, np.zeros(2 * WORLD.size))
     with pytest.raises(InputError, match="unknown op 'sun'; did you mean 'sum'"):
         Plan(find("allreduce", "ring"), WORLD, np.zeros(3), op="sun")
     with pytest.raises(InputError, match="no type for"):

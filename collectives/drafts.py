@@ -1,0 +1,302 @@
+"""Drafts: what the steps of one rank move, from where to where, and what must be staged.
+
+Without MPI: whatever is wrong with a program is said before memory, requests or communicators are made.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from collectives.mpi import Array
+from commsim.errors import InputError, ScheduleError
+from commsim.layout import Layout, MatrixLayout
+from commsim.messages import placed
+from commsim.program import Exchange, Lanes, Side, Step
+from commsim.schedule import Schedule
+from commsim.selection import Ints
+
+MOST_LANES = 511  # at the same time; with the messages of a pair below 32768, the tags that every MPI allows
+
+
+class Buffers:
+    """Vector, output and scratch of a rank as one range of elements, the way its layout counts them."""
+
+    def __init__(self, schedule: Schedule, rank: int, buffer: Array, output: Array | None, counts: Ints | None) -> None:
+        collective, space = schedule.algorithm.collective, schedule.space
+        self.layout: Layout
+        if counts is not None:
+            self.layout = MatrixLayout.of_counts(space, counts, buffer.itemsize)
+            n_data = int(counts[rank].sum())
+        else:
+            self.layout = Layout.of(space, collective, schedule.n_ranks, len(buffer), buffer.itemsize)
+            n_data = len(buffer)
+        if len(buffer) < n_data:
+            raise InputError(f"the vector has {len(buffer)} elements, too few for {n_data}")
+        self._arrays = [buffer[:n_data]]
+        if collective.has_output:
+            n_output = self.layout.n_output(rank)
+            if output is None or len(output) < n_output or output.dtype != buffer.dtype:
+                raise InputError(f"{collective.name} needs an output of {n_output} elements of {buffer.dtype}")
+            if np.may_share_memory(buffer, output):
+                raise InputError(f"{collective.name} needs an output of its own, not a part of the vector")
+            self._arrays.append(output[:n_output])
+        self._arrays.append(np.empty(space.n_scratch * n_data, buffer.dtype))  # a message may run on from copy to copy
+        self._ends = np.cumsum([len(array) for array in self._arrays]).tolist()
+        self.dtype = buffer.dtype
+
+    def view(self, piece: slice) -> Array:
+        """The elements of a slice, which lies in one buffer."""
+        which = next(i for i, end in enumerate(self._ends) if piece.stop <= end)
+        begin = self._ends[which] - len(self._arrays[which])
+        return self._arrays[which][piece.start - begin : piece.stop - begin]
+
+
+@dataclass
+class Stage:
+    """Elements of one lane for what cannot be sent or received in place; every step of the lane uses them anew."""
+
+    n_elements: int = 0
+
+    def take(self, begin: int, pieces: list[slice]) -> slice:
+        """Room for some pieces; it grows to the largest step's need."""
+        end = begin + n_elements(pieces)
+        self.n_elements = max(self.n_elements, end)
+        return slice(begin, end)
+
+
+@dataclass(eq=False)
+class Message:
+    """One end of a message: the elements here, and the how many-th to (or from) its peer in its step it is."""
+
+    peer: int
+    pieces: list[slice]
+    is_send: bool
+    reduce: bool = False
+    received_first: bool = False
+    number: int = 0
+    staged: slice | None = None
+
+
+@dataclass(eq=False)
+class FabricOperation:
+    """What the switches do for one root of a group: on real ranks the group's own MPI collective."""
+
+    kind: str  # "reduce" or "multicast"
+    group: tuple[int, ...]
+    root: int
+    pieces: list[slice]  # what this rank gives, or gets
+    is_result: bool  # whether they hold something new afterwards
+    staged: slice | None = None
+
+
+@dataclass
+class DraftLane:
+    """The steps of one lane. No two lanes that may run at the same time have the same number."""
+
+    number: int
+    steps: list[Draft | DraftFork] = field(default_factory=list)
+    stage: Stage = field(default_factory=Stage)
+
+
+@dataclass
+class DraftFork:
+    """Lanes that run side by side."""
+
+    lanes: list[DraftLane]
+    stagger: int
+
+
+def drafted(
+    steps: Iterable[Step], schedule: Schedule, buffers: Buffers, in_fabric: bool, number: int = 0
+) -> tuple[DraftLane, int]:
+    """The steps of a lane of one rank's schedule, and the lowest number that neither it nor a lane in it has.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        The schedule itself, or a lane of it.
+    schedule : Schedule
+        Of one rank.
+    buffers : Buffers
+    in_fabric : bool
+        Whether fabric operations are the groups' own collectives; else they are messages like all others.
+    number : int
+        Of the lane.
+
+    Raises
+    ------
+    ScheduleError
+        Naming rank and step.
+    """
+    if number > MOST_LANES:
+        raise ScheduleError(f"{schedule.algorithm.name} runs more than {MOST_LANES} lanes at the same time")
+    lane, highest = DraftLane(number), number + 1
+    for index, step in enumerate(steps):
+        if isinstance(step, Lanes):
+            fork, free = DraftFork([], step.stagger), number + 1  # lanes of the fork before have ended
+            for program in step.programs:
+                inner, free = drafted(program, schedule, buffers, in_fabric, free)
+                fork.lanes.append(inner)
+            lane.steps.append(fork)
+            highest = max(highest, free)
+        else:
+            lane.steps.append(Draft(schedule, buffers, in_fabric, lane.stage, index, step))
+    return lane, highest
+
+
+class Draft:
+    """What one step moves, with its part of the stage.
+
+    Attributes
+    ----------
+    sends, receives : list of Message
+        To and from other ranks.
+    local : list of (Message, Message)
+        Both ends of what a rank sends to itself.
+    applied : list of Message
+        All receives, those from itself too, in exchange order.
+    fabric : list of FabricOperation
+    """
+
+    def __init__(
+        self, schedule: Schedule, buffers: Buffers, in_fabric: bool, stage: Stage, index: int, step: list[Exchange]
+    ) -> None:
+        me = schedule.rank or 0
+        self.sends: list[Message] = []
+        self.applied: list[Message] = []
+        self.local: list[tuple[Message, Message]] = []
+        self.fabric: list[FabricOperation] = []
+        for exchange in step:
+            sends = _messages(exchange.sends, exchange, schedule, buffers, index)
+            receives = _messages(exchange.receives, exchange, schedule, buffers, index)
+            if exchange.fabric and exchange.group is not None and in_fabric:
+                self.fabric += _operations(exchange, me, sends, receives)
+                continue
+            own = [[message for message in side if message.peer == me] for side in (sends, receives)]
+            self.local += _paired(schedule, index, *own)
+            self.sends += [message for message in sends if message.peer != me]
+            self.applied += receives
+        self.receives = [message for message in self.applied if message.peer != me]
+        _number(self.sends)
+        _number(self.receives)
+        self._place(stage)
+
+    def _place(self, stage: Stage) -> None:
+        """Give a part of the stage to what cannot be sent, received or moved in place."""
+        sent = [piece for message in self.sends for piece in message.pieces]
+        sent += [piece for source, _ in self.local for piece in source.pieces]
+        begin = 0
+        for work in self.fabric:
+            used = [*sent, *(piece for other in self.fabric if other is not work for piece in other.pieces)]
+            if len(work.pieces) != 1 or (work.is_result and _overlap(work.pieces, used)):
+                work.staged = stage.take(begin, work.pieces)
+                begin = work.staged.stop
+        sent += [piece for work in self.fabric for piece in work.pieces]
+        taken = [(message, piece) for message in self.applied for piece in message.pieces]
+        sources = {id(target): source for source, target in self.local}
+        for message in (*self.sends, *self.applied):
+            source = sources.get(id(message))
+            if source is not None:  # moved at once, if nothing else in the step touches either end
+                others = [piece for other, piece in taken if other is not message]
+                alone = not _overlap(message.pieces, [*sent, *others])
+                in_place = alone and not _overlap(source.pieces, [piece for _, piece in taken])
+            else:
+                in_place = len(message.pieces) == 1 and not message.reduce
+                in_place = in_place and (message.is_send or not _overlap(message.pieces, sent))
+            if not in_place:
+                message.staged = stage.take(begin, message.pieces)
+                begin = message.staged.stop
+
+
+def _messages(side: Side, exchange: Exchange, schedule: Schedule, buffers: Buffers, index: int) -> list[Message]:
+    selection, me = placed(side, schedule, index), schedule.rank or 0
+    if side.row.any():
+        raise ScheduleError(f"{schedule.at(index)}: the program of one rank names {len(side.row)} peers, not one")
+    is_send = side is exchange.sends
+    first = np.broadcast_to(exchange.received_first, len(exchange.receives.row))
+    return [
+        Message(
+            int(peer),
+            buffers.layout.slices(selection.rows(np.array([row])), me),
+            is_send,
+            reduce=exchange.reduce and not is_send,
+            received_first=not is_send and bool(first[row]),
+        )
+        for row, peer in enumerate(side.peer)
+    ]
+
+
+def _operations(
+    exchange: Exchange, me: int, sends: list[Message], receives: list[Message]
+) -> Iterator[FabricOperation]:
+    """One for each root, in the order of ranks of the group: the same on all of them."""
+    kind, group = str(exchange.fabric), tuple(int(rank) for rank in np.asarray(exchange.group))
+    gives, gets = {m.peer: m.pieces for m in sends}, {m.peer: m.pieces for m in receives}
+    for root in group:
+        if kind == "reduce":  # a root's own part is where the result goes
+            pieces = (receives[0].pieces if receives else None) if root == me else gives.get(root)
+        else:
+            pieces = (sends[0].pieces if sends else None) if root == me else gets.get(root)
+        if pieces is not None:
+            yield FabricOperation(kind, group, root, pieces, (root == me) == (kind == "reduce"))
+
+
+def _paired(
+    schedule: Schedule, index: int, sends: list[Message], receives: list[Message]
+) -> list[tuple[Message, Message]]:
+    """Both ends of the messages of one exchange to oneself."""
+    if len(sends) != len(receives):
+        raise ScheduleError(
+            f"{schedule.at(index)}: rank {schedule.rank} sends to itself {len(sends)} times and receives from itself "
+            f"{len(receives)} times"
+        )
+    for source, target in zip(sends, receives, strict=True):
+        moved, taken = n_elements(source.pieces), n_elements(target.pieces)
+        if moved != taken:
+            raise ScheduleError(
+                f"{schedule.at(index)}: rank {schedule.rank} moves {moved} elements to a place of {taken}"
+            )
+    return list(zip(sends, receives, strict=True))
+
+
+def _number(messages: list[Message]) -> None:
+    """Count the messages of each pair: the same at both ends, whatever else their ranks do in the step."""
+    count: dict[int, int] = defaultdict(int)
+    for message in messages:
+        message.number = count[message.peer]
+        count[message.peer] += 1
+
+
+def _overlap(pieces: list[slice], others: list[slice]) -> bool:
+    return any(piece.start < other.stop and other.start < piece.stop for piece in pieces for other in others)
+
+
+def n_elements(pieces: list[slice]) -> int:
+    """Elements of all pieces together."""
+    return sum(piece.stop - piece.start for piece in pieces)
+
+
+def parts(area: Array, pieces: list[slice]) -> list[tuple[slice, Array]]:
+    """Each piece of the buffer with its part of a packed area."""
+    ends = np.cumsum([piece.stop - piece.start for piece in pieces]).tolist()
+    return [(p, area[end - (p.stop - p.start) : end]) for p, end in zip(pieces, ends, strict=True)]
+
+
+def aligned(source: list[slice], target: list[slice]) -> list[tuple[slice, slice]]:
+    """Pieces of both that belong together, equally long."""
+    ends = [np.cumsum([0, *(piece.stop - piece.start for piece in pieces)]) for pieces in (source, target)]
+
+    def at(pieces: list[slice], end: Ints, cut: int) -> int:
+        which = int(np.searchsorted(end, cut, side="right")) - 1
+        return int(pieces[which].start + cut - end[which])
+
+    found = []
+    for begin, stop in pairwise(np.union1d(*ends).tolist()):
+        first, second = (at(pieces, end, begin) for pieces, end in zip((source, target), ends, strict=True))
+        found.append((slice(first, first + stop - begin), slice(second, second + stop - begin)))
+    return found
