@@ -84,7 +84,7 @@ def _accepted(
         except CommsimError as error:
             reasons.append(str(error))
     if not taken:
-        raise RefusedError("no algorithm takes this case: " + "; ".join(reasons))
+        raise RefusedError("no algorithm takes this case: " + "; ".join(dict.fromkeys(reasons)))
     return taken, reasons
 
 
@@ -170,7 +170,7 @@ def algorithm_in_file(text: str) -> Algorithm:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"--file {name}: {type(error).__name__} while it was read: {error}") from None
     found = {key: value for key, value in vars(module).items() if isinstance(value, Algorithm)}
     if wanted and wanted not in found:

@@ -43,7 +43,7 @@ def predict(
     moved = volume(kind, ranks, dtype, sizes, matrix)
     accepts = acceptor(ranks, moved.sizes, machine.ranks_per_node(ranks), prove=file is not None, root=root)
     algorithms, left_out = chosen(collective, text, file, accepts)
-    results, refused = [], list(left_out)
+    results, refused, impossible = [], list(left_out), False
     cases = [(n_bytes, one) for n_bytes in moved.sizes for one in algorithms]
     if len(cases) == 1:  # the progress of one is its steps, that of many their number
         cases = [(n_bytes, watched(one)) for n_bytes, one in cases]
@@ -52,12 +52,13 @@ def predict(
         try:
             results.append(commsim.simulate(one, machine, n_bytes, **options))
         except (ImpossibleResultError, RefusedError) as error:
-            if text != "all":
+            if text != "all" or file is not None:  # of a file, "all" is its one algorithm
                 raise
             if str(error) not in refused:
                 refused.append(str(error))
+            impossible |= isinstance(error, ImpossibleResultError)
     if not results:
-        raise ImpossibleResultError("; ".join(refused))
+        raise (ImpossibleResultError if impossible else RefusedError)("; ".join(refused))
     facts: dict[str, Any] = {
         "system": f"{machine.name}, {ranks} ranks",
         "model": f"{model}: {MODELS[model].description}",

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from commsim import Algorithm, Verification, same_program
 from commsim import verify as verify_one
-from commsim.errors import InputError, RefusedError
+from commsim.errors import InputError, RefusedError, ScheduleError, VerificationError
 from experiments.choose import with_proposal
 from experiments.progress import track
 
 EVERY_ROOT = 64
+MOST_RANKS = 2**31 - 1  # that MPI can count
 
 
-def rank_range(text: str) -> list[int]:
-    """``"8"`` or ``"1:40"`` (both ends included) as a list.
+def rank_range(text: str) -> range:
+    """``"8"`` or ``"1:40"``, both ends included.
 
     Raises
     ------
@@ -24,10 +25,12 @@ def rank_range(text: str) -> list[int]:
     first, colon, last = text.partition(":")
     if not first.isdecimal() or (colon and not last.isdecimal()):
         raise InputError(f"--ranks {text!r}: write it like 8 or 1:40")
-    numbers = list(range(int(first), int(last if colon else first) + 1))
-    if not numbers or numbers[0] < 1:
+    lowest, highest = int(first), int(last if colon else first)
+    if not 1 <= lowest <= highest:
         raise InputError(f"--ranks {text!r}: must begin at 1 or more and not end below that")
-    return numbers
+    if highest > MOST_RANKS:
+        raise InputError(f"--ranks {text!r}: at most {MOST_RANKS}")
+    return range(lowest, highest + 1)
 
 
 def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, named: bool, own: bool) -> Iterator[str]:
@@ -47,13 +50,18 @@ def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, named: boo
         refused: list[int] = []
         for n_ranks in track(numbers, f"verifying {algorithm.name}", len(numbers)):
             try:
-                proofs += [verify_one(algorithm, n_ranks, root=root) for root in _roots(algorithm, n_ranks)]
+                roots = _roots(algorithm, n_ranks)
+                proofs += [verify_one(algorithm, n_ranks, root=root) for root in roots]
                 for rank in sorted({0, 1 % n_ranks, n_ranks // 2, n_ranks - 1}) if own else []:
-                    same_program(algorithm, n_ranks, rank)
+                    same_program(algorithm, n_ranks, rank, root=roots[-1])
             except RefusedError as error:
                 if (named or own) and len(numbers) == 1:
                     raise with_proposal(error, algorithm, n_ranks) from None
                 refused.append(n_ranks)
+            except VerificationError:
+                raise
+            except ScheduleError as error:
+                raise ScheduleError(f"{error} (on {n_ranks} ranks)") from None
         span = f"{numbers[0]}…{numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
         but = f"; refuses {_ranges(refused)}" if refused else ""
         if not proofs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-class AgreedError(InputError):
-    """An error that every rank raises, so that all end by themselves."""
+class AgreedError(Exception):
+    """What every rank raises when one has failed, so that all end by themselves, as the cause says."""
+
+    def __init__(self, cause: CommsimError) -> None:
+        self.cause = cause
 
 
 def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
@@ -37,13 +41,13 @@ def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
     Raises
     ------
     AgreedError
-        With the lowest failing rank's message.
+        With the lowest failing rank's error.
     """
     try:
         value, failure = prepare(), None
     except CommsimError as error:
-        failure = str(error)
-    failures = [message for message in comm.allgather(failure) if message is not None]
+        failure = error
+    failures = [error for error in comm.allgather(failure) if error is not None]
     if failures:
         raise AgreedError(failures[0])
     return value
@@ -54,14 +58,14 @@ def all_or_none(comm: MPI.Comm) -> Iterator[None]:
     """End the whole job with one line if this rank fails, so that no other waits for it for ever."""
     try:
         yield
+    except AgreedError as error:
+        raise error.cause from None
     except BaseException as error:
-        if isinstance(error, AgreedError):
-            raise
         reason = str(error) if isinstance(error, CommsimError) else f"{type(error).__name__}: {error}"
-        say(f"commsim: rank {comm.rank} of {comm.size} failed, ending the job: {reason}")
+        say(f"commsim: rank {comm.rank} of {comm.size} failed, ending the job: {' '.join(reason.split())}")
         sys.stderr.flush()
         comm.Abort(1)
-        raise
+        os._exit(1)  # the launcher may need a moment to end this rank
 
 
 def measure_on_ranks(
@@ -111,9 +115,9 @@ def measure_on_ranks(
                     )
                 takes_case(algorithm)
 
-            specs = text.split(",")
+            specs = [spec.strip() for spec in text.split(",")]
             ours = ",".join(spec for spec in specs if spec != LIBRARY)
-            own, reasons = chosen(collective, ours, file, accepts) if ours or file else ([], [])
+            own, reasons = chosen(collective, ours, file, accepts) if ours or file or LIBRARY not in specs else ([], [])
             left_out.extend(reasons)
             algorithms = (*own, *([None] if LIBRARY in specs or text == "all" else []))
             sizes_in_bytes = tuple(moved.sizes)

@@ -109,6 +109,8 @@ def volume(
             [int(counts.sum(axis=1).max()) * item_bytes(dtype)], counts, {"size": "what the busiest rank sends"}
         )
     sizes = size_list(*written)
+    if n_ranks < 1:
+        raise InputError(f"n_ranks={n_ranks}: there is no communicator of fewer than one rank")
     if not collective.has_output:
         return Volume(sizes)
     unit = n_ranks * item_bytes(dtype)
@@ -130,12 +132,13 @@ def read_matrix(path: Path, dtype: str) -> Ints:
         lines = [line for line in csv.reader(path.read_text().splitlines()) if line and not line[0].startswith("#")]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--matrix {path}: cannot be read ({error})") from None
-    counts = np.zeros((len(lines), len(lines)), dtype=np.int64)
+    counts: list[list[int]] = []
     if not lines:
         raise InputError(f"--matrix {path}: it is empty; one row of sizes for each rank")
     for row, line in enumerate(lines):
         if len(line) != len(lines):
             raise InputError(f"--matrix {path}: row {row + 1} has {len(line)} columns, but there are {len(lines)} rows")
+        counts.append([])
         for column, text in enumerate(line):
             place = f"--matrix {path}: row {row + 1}, column {column + 1}"
             try:
@@ -144,5 +147,7 @@ def read_matrix(path: Path, dtype: str) -> Ints:
                 raise InputError(f"{place}: {error}") from None
             if n_bytes % item:
                 raise InputError(f"{place}: {n_bytes} B is not a whole number of {dtype} elements ({item} B each)")
-            counts[row, column] = n_bytes // item
-    return counts
+            counts[-1].append(n_bytes // item)
+    if sum(map(sum, counts)) * item >= 2**63:
+        raise InputError(f"--matrix {path}: all of it together must stay below 2^63 B")
+    return np.array(counts, dtype=np.int64)

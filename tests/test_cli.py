@@ -118,6 +118,11 @@ def changed(**options):
         (changed(**{"--sizes": None, "-b": "8", "-e": "64", "-f": "1"}), "-f 1 must be at least 2"),
         (changed(**{"--ranks": "9"}), "has 8 devices, too few for 9 ranks"),
         (changed(**{"--ranks": "0"}), "n_ranks=0"),
+        (
+            changed(collective="barrier", **{"-a": "all", "--sizes": None, "--ranks": "0"}),
+            "no algorithm takes this case: n_ranks=0: there is no communicator of fewer than one rank\n",
+        ),
+        (changed(collective="alltoall", **{"-a": "pairwise", "--ranks": "0"}), "n_ranks=0"),
         (changed(**{"--model": "hockny"}), "unknown model 'hockny'; did you mean 'hockney'?"),
         (changed(**{"--dtype": "floot32"}), "unknown dtype 'floot32'"),
         (changed(**{"--format": "jason"}), "unknown format 'jason'; did you mean 'json'?"),
@@ -129,6 +134,9 @@ def changed(**options):
         (("simmulate",), "No such command 'simmulate'"),
         (("verify", "--ranks", "x"), "--ranks 'x': write it like 8 or 1:40"),
         (("verify", "--ranks", "5:2"), "not end below that"),
+        (("verify", "--ranks", "1:99999999999999999999"), "at most 2147483647"),
+        (("verify", "allreduce", "-a", "ring", "--ranks", "2000000000"), "chunks; at most"),
+        (("verify", "broadcast", "-a", "binomial", "--ranks", "2000000000"), "takes at least 408 GB; this host has"),
         (("verify", "-a", "ring"), "-a needs the collective"),
         (("list", "algorithm"), "did you mean 'algorithms'?"),
         (("validate", "nowhere.json", "-s", STAR), "nowhere.json: cannot be read"),
@@ -180,6 +188,8 @@ def test_verify_proves_and_refuses(commsim, tmp_path):
         ("x = 1", "holds 0 algorithms"),
         ("import nothing_of_that_name", "ModuleNotFoundError while it was read"),
         ("def broken(:", "SyntaxError while it was read"),
+        ("import sys; sys.exit(0)", "SystemExit while it was read: 0"),
+        ("raise ValueError('two\\nlines')", "ValueError while it was read: two lines"),
     ],
 )
 def test_files_without_an_algorithm(commsim, tmp_path, text, message):
@@ -192,7 +202,8 @@ def test_files_without_an_algorithm(commsim, tmp_path, text, message):
 
 
 HOPPING = """
-from commsim import COMMUTATIVE, algorithm, chunk, exchange
+import numpy as np
+from commsim import COMMUTATIVE, algorithm, chunk, exchange, fan_in, fan_out, lanes
 
 @algorithm("allreduce", chunks=lambda n_ranks, *, hop: n_ranks, constraints=(COMMUTATIVE,))
 def hopping(rank, n_ranks, *, hop: int = 1):
@@ -217,6 +228,25 @@ def two_faced(rank, n_ranks):
         yield [exchange(peer, peer, send=chunk(0), receive=chunk(0), reduce=True)]
         if isinstance(rank, int):
             yield [exchange(peer, peer, send=chunk(0), receive=chunk(0))]
+
+@algorithm("allreduce", chunks=2)
+def forked(rank, n_ranks):
+    def one(c):
+        yield [fan_in(rank, n_ranks, 0, send=chunk(c), receive=chunk(c), reduce=True)]
+        yield [fan_out(rank, n_ranks, 0, send=chunk(c), receive=chunk(c))]
+    yield lanes(one(0), one(1))
+
+@algorithm("allreduce")
+def short(rank, n_ranks):
+    yield [exchange(rank, rank, send=chunk(np.zeros(3, int)), receive=chunk(0))]
+
+@algorithm("allreduce")
+def leaving(rank, n_ranks):
+    yield [exit(0)]
+
+@algorithm("broadcast")
+def one_root(rank, n_ranks, *, root):
+    yield [fan_out(rank, n_ranks, 0, send=chunk(0), receive=chunk(0))]
 """
 
 
@@ -259,6 +289,13 @@ def test_parameters_of_a_file_s_algorithm(commsim, tmp_path):
         ("split", (), "chunks(n_ranks, **parameters) failed: TypeError"),
         ("branching", (), 'use where(condition, a, b) instead of if, or form="int"'),
         ("two_faced", (), "the program of rank 0 alone differs from that of all ranks"),
+        (
+            "short",
+            (),
+            "short, step 0: a selection takes a whole number, or an array of one for each of 2 messages, not",
+        ),
+        ("short", (), "(on 2 ranks)"),
+        ("leaving", (), "leaving, step 0: SystemExit: 0"),
     ],
 )
 def test_what_a_file_s_author_got_wrong(commsim, tmp_path, function, more, message):
@@ -267,6 +304,23 @@ def test_what_a_file_s_author_got_wrong(commsim, tmp_path, function, more, messa
     code, out, err = commsim("verify", "--file", f"{path}:{function}", *more, "--ranks", "2")
     assert message in err
     assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_the_root_is_named_of_which_an_algorithm_is_wrong(commsim, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(HOPPING)
+    code, out, err = commsim("verify", "--file", f"{path}:one_root", "--ranks", "3")
+    assert (code, out) == (1, "")
+    assert "one_root on 3 ranks with root 1 is not a broadcast: rank 0 ends" in err
+
+
+def test_a_model_that_does_not_take_a_file_s_algorithm_refuses_it(commsim, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(HOPPING)
+    words = ("simulate", "allreduce", "--file", f"{path}:forked", "-s", STAR, "--sizes", "8", "--model", "hockney")
+    code, out, err = commsim(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "forked forks lanes" in err
 
 
 def test_a_wrong_algorithm_is_not_simulated(commsim, tmp_path):
@@ -328,6 +382,7 @@ def test_an_alltoallv_takes_a_matrix(commsim, tmp_path):
         "x": "row 1, column 1: size 'x' is not a number",
         "": "it is empty",
         "4": "1 rows, but there are 8 ranks",
+        "1e25": "must stay below 2^63 B",
     }.items():
         path.write_text(text)
         code, _, err = commsim(*words, "--matrix", path)
