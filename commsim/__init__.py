@@ -2,7 +2,10 @@
 
 from commsim.algorithm import COMMUTATIVE, ROUNDS_APART, Algorithm, Constraint, Groups, algorithm
 from commsim.errors import CommsimError
+from commsim.graphs import from_networkx
 from commsim.groups import within
+from commsim.link_changes import LinkChange, changed
+from commsim.placement import placed
 from commsim.program import (
     PROC_NULL,
     Exchange,
@@ -41,6 +44,7 @@ __all__ = [
     "Exchange",
     "Groups",
     "Lanes",
+    "LinkChange",
     "Links",
     "Program",
     "Rank",
@@ -54,6 +58,7 @@ __all__ = [
     "Verification",
     "Window",
     "algorithm",
+    "changed",
     "chunk",
     "chunks",
     "direct",
@@ -63,8 +68,10 @@ __all__ = [
     "fabric_reduce",
     "fan_in",
     "fan_out",
+    "from_networkx",
     "lanes",
     "listed",
+    "placed",
     "same_program",
     "simulate",
     "verify",

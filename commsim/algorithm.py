@@ -22,7 +22,9 @@ TAKES = {
     "cost": "(n_ranks, n_bytes, alpha, beta, gamma, **parameters)",
 }
 Groups = int | None
-"""Ranks in each node, where all nodes have as many (None: not known)."""
+"""Ranks in each node, where all nodes have as many (None: not known; ``SCATTERED``: they do not follow each other)."""
+SCATTERED = 0
+"""The machine has nodes, but ranks are not placed on them in equal runs: no number says who shares one."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,12 @@ class Algorithm:
             raise InputError(f"n_ranks={n_ranks}: there is no communicator of fewer than one rank")
         open_params = [key for key, value in self.params.items() if value is None]
         chosen: dict[str, Any] = {}
+        if groups == SCATTERED and "ranks_per_node" in open_params:
+            raise RefusedError(
+                f"{self.name} groups ranks by node, and here the ranks of a node do not follow each other in equal "
+                "runs; use placement packed on nodes of one size, or give it ranks_per_node=…"
+            )
+        groups = groups or None
         if self.defaults and open_params:
             given = {key: value for key, value in self.params.items() if value is not None}
             chosen = self._asked("defaults", self.defaults, n_ranks, n_bytes, groups, **given)

@@ -77,9 +77,14 @@ def _tier_bound_s(
         shares = collective.crossing(counts, n_ranks, used == groups[root])
         out, into = (np.asarray(share) * n_bytes for share in shares)
     alone = max(float((moved / rate).max()) for moved, rate in ((out, out_Bps), (into, in_Bps)))
+    both_Bps = None
+    if system.topology.links.medium is not None:
+        both_Bps = system.topology.border_Bps(groups)[used]
+        alone = max(alone, float(((out + into) / both_Bps).max()))
     if collective is not ALLREDUCE or in_network:
         return alone
-    together = 2 * (len(used) - 1) * n_bytes / min(out_Bps.sum(), in_Bps.sum())  # Patarasuk, Yuan 2009, theorem 1
+    through_Bps = min(out_Bps.sum(), in_Bps.sum(), *([] if both_Bps is None else [both_Bps.sum() / 2]))
+    together = 2 * (len(used) - 1) * n_bytes / through_Bps  # Patarasuk, Yuan 2009, theorem 1
     return float(max(alone, together))
 
 

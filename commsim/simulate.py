@@ -76,7 +76,7 @@ def simulate(
     n_bytes : int or str
         Size of the vector: ``2**20`` or ``"1MiB"``.
     n_ranks : int, optional
-        All devices of the system by default; ranks fill it in order.
+        All devices of the system by default; ranks fill it in order: see :func:`commsim.placed` for others.
     model : {"fluid", "hockney", "loggp"}
     root : int
     dtype : str
@@ -110,7 +110,7 @@ def simulate(
     if model not in MODELS:
         raise unknown_name("model", model, MODELS)
     size = parse_bytes(n_bytes)
-    ranks = system.n_devices if n_ranks is None else n_ranks
+    ranks = system.n_places if n_ranks is None else n_ranks
     resolved = algorithm.resolved(ranks, size, system.ranks_per_node(ranks))
     system.require(ranks)
     schedule = Schedule(resolved, ranks, root)
@@ -130,7 +130,8 @@ def simulate(
         op="sum" if collective.reduces else None,
         dtype=dtype,
         system=system.name,
-        placement="packed",
+        placement=system.placement,
+        seed=system.seed,
         model=model,
         engine=MODELS[model].engine,
         n_ranks=ranks,
@@ -177,7 +178,7 @@ def _refuse_impossible(spec: str, system: System, model: str, time_s: float, bou
             f"{spec} on {system.name}: link {carried}, at least {format_time(busy_s)}, but {model} says "
             f"{format_time(time_s)} because it does not model contention; use a system or algorithm that shares no link"
         )
-    slack_s = float((done.link_bytes / links.bandwidth_Bps - done.link_busy_s).max())  # LogGP counts n-1 bytes
+    slack_s = float((links.busy_s(done.link_bytes) - done.link_busy_s).max())  # LogGP counts n-1 bytes
     if time_s + slack_s < bound * (1 - TOLERANCE):
         raise ImpossibleResultError(
             f"{spec} on {system.name}: {model} says {format_time(time_s)}, below the bound of {format_time(bound)}"

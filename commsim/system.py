@@ -1,4 +1,4 @@
-"""System: a topology, the endpoints' own costs, and its price. Rank r sits on device r (packed placement)."""
+"""System: a topology, the endpoints' own costs, and its price. Rank r sits on device r: placing renumbers devices."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from commsim.algorithm import SCATTERED
 from commsim.errors import InputError, RefusedError
 from commsim.selection import Ints
 from commsim.topology import Topology
@@ -100,6 +101,12 @@ class System:
     in_network : mapping
         Name of a tier ("node", …; "all" is everything) to what its switches do for messages inside one group of it:
         "reduce", "multicast".
+    placement : str
+        How devices were numbered for the ranks: :func:`commsim.placement.placed`.
+    seed : int or None
+        Of a random placement.
+    n_listed : int or None
+        Ranks that a placement file gives a device, where there is one.
     """
 
     name: str
@@ -109,21 +116,41 @@ class System:
     assumed: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     in_network: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    placement: str = "packed"
+    seed: int | None = None
+    n_listed: int | None = None
 
     @property
     def n_devices(self) -> int:
-        """Ranks that fit."""
+        """Devices that can hold a rank."""
         return self.topology.n_devices
 
     @property
+    def n_places(self) -> int:
+        """Ranks that have a device: all devices, or those that a placement file lists."""
+        return self.n_devices if self.n_listed is None else self.n_listed
+
+    @property
     def devices_per_node(self) -> int | None:
-        """Devices in each node; None where the topology has no nodes."""
+        """Devices in the first node; None where the topology has no nodes."""
         nodes = self.topology.tiers.get("node")
-        return None if nodes is None else int(np.bincount(nodes[: self.n_devices])[0])
+        return None if nodes is None else int((nodes[: self.n_devices] == nodes[0]).sum())
 
     def ranks_per_node(self, n_ranks: int) -> int | None:
-        """Ranks in each full node under packed placement; None where the topology has no nodes."""
-        return None if self.devices_per_node is None else min(self.devices_per_node, n_ranks)
+        """Ranks in each node; None where the topology has no nodes.
+
+        ``SCATTERED`` where the ranks of a node do not follow each other, or nodes have unequally many (but for the
+        last, which may have fewer).
+        """
+        nodes = self.topology.tiers.get("node")
+        if nodes is None:
+            return None
+        held = nodes[: min(n_ranks, self.n_devices)]
+        first = np.flatnonzero(np.append(True, held[1:] != held[:-1]))
+        sizes = np.diff(np.append(first, len(held)))
+        in_runs = len(np.unique(held)) == len(first) and held.min() >= 0
+        equal = (sizes[:-1] == sizes[0]).all() and sizes[-1] <= sizes[0]
+        return int(sizes[0]) if in_runs and equal else SCATTERED
 
     def require(self, n_ranks: int) -> None:
         """Refuse more ranks than devices.
@@ -134,6 +161,9 @@ class System:
         """
         if n_ranks > self.n_devices:
             raise RefusedError(f"{self.name} has {self.n_devices} devices, too few for {n_ranks} ranks")
+        if n_ranks > self.n_places:
+            listed = f"placement {self.placement} lists {self.n_places}, and there are {n_ranks} ranks"
+            raise RefusedError(f"rank {self.n_places} has no device: {listed}")
 
     def require_fabric(self, ability: str, src: Ints, dst: Ints, who: str) -> None:
         """Refuse what the switches between these ranks cannot do.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,18 +33,51 @@ def require_possible(n_devices: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """Directed links, arrays (n_links,). Vertices below ``n_devices`` are devices, the others switches."""
+    """Directed links, arrays (n_links,). Vertices below ``n_devices`` are devices, the others switches.
+
+    Attributes
+    ----------
+    src, dst : array
+    latency_s, bandwidth_Bps : array
+    medium : array, optional
+        The number of the link whose capacity each one shares: of a half-duplex cable both directions have the lower
+        number of the two. None: every link has a capacity of its own.
+    """
 
     src: Ints
     dst: Ints
     latency_s: Floats
     bandwidth_Bps: Floats
+    medium: Ints | None = None
 
     @staticmethod
     def joined(parts: list[Links]) -> Links:
         """All links of the parts, numbered on."""
         names = ("src", "dst", "latency_s", "bandwidth_Bps")
-        return Links(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        columns: list[Any] = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+        if all(part.medium is None for part in parts):
+            return Links(*columns)
+        first = np.cumsum([0, *(len(part.src) for part in parts)])
+        media = [part.media + before for part, before in zip(parts, first.tolist(), strict=False)]
+        return replace(Links(*columns), medium=np.concatenate(media))
+
+    @property
+    def media(self) -> Ints:
+        """Like ``medium``, always an array."""
+        return np.arange(len(self.src)) if self.medium is None else self.medium
+
+    def on_medium(self, hops: Ints) -> Ints:
+        """Links of routes (n, n_hops), padded with ``NO_LINK``, by the links that have the capacity."""
+        if self.medium is None:
+            return hops
+        return np.where(hops == NO_LINK, NO_LINK, self.medium[hops])
+
+    def busy_s(self, carried: Floats) -> Floats:
+        """Time that carrying so many bytes takes at full bandwidth; links that share a capacity are busy together."""
+        if self.medium is None:
+            return carried / self.bandwidth_Bps
+        together: Floats = np.bincount(self.medium, carried, len(self.src))[self.medium] / self.bandwidth_Bps
+        return together
 
     @staticmethod
     def both_directions(a: Ints, b: Ints, latency_s: float, bandwidth_Bps: float) -> Links:
@@ -74,6 +107,8 @@ class Topology:
         Name of a vertex, for people.
     tiers : mapping
         Name of a tier ("node", "leaf") to an array (n_vertices,): which group of it a vertex lies in, or -1.
+    classes : mapping
+        Name of a class of links ("nvlink") to their numbers. May be empty.
     """
 
     n_devices: int
@@ -81,6 +116,7 @@ class Topology:
     route: Callable[[Ints, Ints], Ints]
     vertex_name: Callable[[int], str] = "vertex {}".format
     tiers: Mapping[str, Ints] = field(default_factory=dict)
+    classes: Mapping[str, Ints] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_possible(self.n_devices)
@@ -96,6 +132,13 @@ class Topology:
             if wrong.any():
                 bad = int(np.argmax(wrong))
                 raise InputError(f"link {self.link_name(bad)}: {name}, not {values[bad]:g}")
+        if links.medium is not None:
+            differs = links.bandwidth_Bps != links.bandwidth_Bps[links.medium]
+            if differs.any():
+                bad = int(np.argmax(differs))
+                raise InputError(
+                    f"link {self.link_name(bad)} is half duplex, so both directions have one bandwidth: change both"
+                )
 
     @property
     def n_links(self) -> int:
@@ -126,6 +169,26 @@ class Topology:
         first = hops[:, 0] if hops.shape[1] else last
         return Path(hops, latency, bandwidth, first, last)
 
+    def renumbered(self, devices: Ints) -> Topology:
+        """The same machine whose device i is what device ``devices[i]`` was; links keep their numbers.
+
+        Parameters
+        ----------
+        devices : array (n_devices,)
+            A permutation.
+        """
+        old = np.concatenate([devices, np.arange(self.n_devices, self.n_vertices)])
+        new = np.empty_like(old)
+        new[old] = np.arange(len(old))
+        route, name = self.route, self.vertex_name
+        return replace(
+            self,
+            links=replace(self.links, src=new[self.links.src], dst=new[self.links.dst]),
+            route=lambda src, dst: route(old[src], old[dst]),
+            vertex_name=lambda vertex: name(int(old[vertex])),
+            tiers={tier: groups[old] for tier, groups in self.tiers.items()},
+        )
+
     def crossing_Bps(self, groups: Ints) -> tuple[Floats, Floats]:
         """Bandwidth out of and into each group of vertices: two arrays (n_groups,). `groups` as in ``tiers``."""
         n_groups = int(groups.max()) + 1
@@ -137,15 +200,34 @@ class Topology:
 
         return through(src), through(dst)
 
+    def border_Bps(self, groups: Ints) -> Floats:
+        """Bandwidth out of and into each group together (n_groups,): a capacity that both directions share counts once.
+
+        The sum of both results of :meth:`crossing_Bps` where no link is half duplex.
+        """
+        ends = groups[self.links.src], groups[self.links.dst]
+        crossing = ends[0] != ends[1]
+        rows = np.concatenate([np.flatnonzero(crossing & (end >= 0)) for end in ends])
+        group = np.concatenate([end[crossing & (end >= 0)] for end in ends])
+        pairs = np.unique(np.stack([group, self.links.media[rows]]), axis=1)
+        total = np.bincount(pairs[0], self.links.bandwidth_Bps[pairs[1]], int(groups.max()) + 1)
+        return total.astype(np.float64)
+
     def to_networkx(self) -> nx.MultiDiGraph:
-        """The same as a networkx graph: vertices have ``name``, edges ``latency_s`` and ``bandwidth_Bps``."""
+        """The same as a networkx graph, which :func:`commsim.graphs.from_networkx` reads.
+
+        Vertices have ``name`` and ``device``, and the number of their group under the name of each tier; edges have
+        ``latency_s`` and ``bandwidth_Bps``, and ``medium`` where some are half duplex.
+        """
         import networkx as nx
 
         graph = nx.MultiDiGraph()
-        graph.add_nodes_from((v, {"name": self.vertex_name(v)}) for v in range(self.n_vertices))
-        columns = (self.links.src, self.links.dst, self.links.latency_s, self.links.bandwidth_Bps)
-        for src, dst, latency_s, bandwidth_Bps in zip(*(column.tolist() for column in columns), strict=True):
-            graph.add_edge(src, dst, latency_s=latency_s, bandwidth_Bps=bandwidth_Bps)
+        for v in range(self.n_vertices):
+            own = {tier: int(groups[v]) for tier, groups in self.tiers.items() if groups[v] >= 0}
+            graph.add_node(v, name=self.vertex_name(v), device=v < self.n_devices, **own)
+        names = ["src", "dst", "latency_s", "bandwidth_Bps", *([] if self.links.medium is None else ["medium"])]
+        for src, dst, *figures in zip(*(getattr(self.links, name).tolist() for name in names), strict=True):
+            graph.add_edge(src, dst, **dict(zip(names[2:], figures, strict=True)))
         return graph
 
 

@@ -36,6 +36,15 @@ Root = Annotated[int, typer.Option("--root", help="root rank of a rooted collect
 Dtype = Annotated[str, typer.Option("--dtype", help="element type: chunks are whole elements")]
 Model = Annotated[str, typer.Option("--model", help="hockney, loggp or fluid")]
 SystemSpec = Annotated[str, typer.Option("-s", "--system", help="NAME:key=value,… or FILE.toml")]
+Placement = Annotated[
+    str, typer.Option("--placement", help="packed, round_robin, by_rail, random or file:PATH: ranks on devices")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="of the random placement")]
+Degrade = Annotated[
+    list[str] | None,
+    typer.Option("--degrade", help="LINK=SHARE or LINK=RATE, such as 'leaf0<->spine*=0.5'; repeatable"),
+]
+Fail = Annotated[list[str] | None, typer.Option("--fail", help="links that failed: 'leaf0->spine1'; repeatable")]
 Format = Annotated[str, typer.Option("--format", help="table, csv, json or osu")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="also write to FILE.csv, .json or .txt")]
 Matrix = Annotated[Path | None, typer.Option("--matrix", help="alltoallv's sizes: CSV, a row for each sender")]
@@ -114,6 +123,10 @@ def simulate(
     root: Root = 0,
     dtype: Dtype = "float32",
     matrix: Matrix = None,
+    placement: Placement = "packed",
+    seed: Seed = None,
+    degrade: Degrade = None,
+    fail: Fail = None,
     file: UserFile = None,
     style: Format = "table",
     output: Output = None,
@@ -134,6 +147,10 @@ def simulate(
         model=model,
         root=root,
         dtype=dtype,
+        placement=placement,
+        seed=seed,
+        degrade=degrade or (),
+        fail=fail or (),
     )
     _show(results, facts, style, output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import commsim
 import topologies
 from commsim.collective import collective_named
 from commsim.errors import ImpossibleResultError, RefusedError
+from commsim.link_changes import degradation
 from commsim.models import MODELS
 from commsim.units import format_money
 from experiments.choose import acceptor, chosen
@@ -28,6 +30,10 @@ def predict(
     model: str,
     root: int,
     dtype: str,
+    placement: str = "packed",
+    seed: int | None = None,
+    degrade: Sequence[str] = (),
+    fail: Sequence[str] = (),
 ) -> tuple[list[commsim.Result], dict[str, Any]]:
     """Results, and facts for people. Parameters as the command line has them.
 
@@ -38,8 +44,8 @@ def predict(
     ImpossibleResultError
         If the model's answer is below a bound, and nothing else was asked for.
     """
-    kind, machine = collective_named(collective), topologies.find(system)
-    ranks = machine.n_devices if n_ranks is None else n_ranks
+    kind, machine = collective_named(collective), as_asked(topologies.find(system), placement, seed, degrade, fail)
+    ranks = machine.n_places if n_ranks is None else n_ranks
     moved = volume(kind, ranks, dtype, sizes, matrix)
     accepts = acceptor(ranks, moved.sizes, machine.ranks_per_node(ranks), prove=file is not None, root=root)
     algorithms, left_out = chosen(collective, text, file, accepts)
@@ -63,6 +69,8 @@ def predict(
         "system": f"{machine.name}, {ranks} ranks",
         "model": f"{model}: {MODELS[model].description}",
     }
+    if machine.placement != "packed":
+        facts["placement"] = machine.placement + ("" if machine.seed is None else f", seed {machine.seed}")
     if machine.notes.get("oversubscribed"):
         facts["WARNING"] = "calibrated with more ranks than cores: do not trust its speed"
     if machine.price_usd is not None:
@@ -71,3 +79,17 @@ def predict(
     facts.update(moved.notes)
     facts.update({f"left out {index}": reason for index, reason in enumerate(refused, 1)})
     return results, facts
+
+
+def as_asked(
+    system: commsim.System, placement: str, seed: int | None, degrade: Sequence[str], fail: Sequence[str]
+) -> commsim.System:
+    """The system with what --degrade and --fail say about its links, and its ranks placed.
+
+    Raises
+    ------
+    InputError
+    """
+    changes = [*map(degradation, degrade), *(commsim.LinkChange(links, failed=True) for links in fail)]
+    machine = commsim.changed(system, changes) if changes else system
+    return commsim.placed(machine, placement, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,4 +36,4 @@ class Cable(NamedTuple):
 
 def shifted(links: Links, by: int) -> Links:
     """The same links between vertices whose numbers are higher."""
-    return Links(links.src + by, links.dst + by, links.latency_s, links.bandwidth_Bps)
+    return replace(links, src=links.src + by, dst=links.dst + by)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from commsim.hashing import mixed
 from commsim.selection import Ints
 from commsim.topology import NO_LINK
 
@@ -32,17 +33,6 @@ def shifted(links: Ints, by: int) -> Ints:
 def pick(n: int, *words: Ints | int) -> Ints:
     """A number from 0 to n-1 for each row of the words, evenly spread; the same on any machine.
 
-    SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014), chained over words.
+    The hash is :func:`commsim.hashing.mixed`.
     """
-    state = np.zeros(1, dtype=np.uint64)
-    for word in words:
-        bits = np.uint64(word % 2**64) if isinstance(word, int) else word.astype(np.uint64)
-        state = _mixed(state ^ bits)
-    return (state % np.uint64(n)).astype(np.int64)
-
-
-def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    return (mixed(*words) % np.uint64(n)).astype(np.int64)

@@ -227,6 +227,7 @@ class _Pattern:
     one_each: bool
     remote: Any  # array of bool, or True where no message is to oneself
     both_ways: Any  # array of bool: one of its ends sends and receives
+    ports: Ints  # (n, 2): what its first and its last link share with other messages
     shared: bool  # whether some port carries more than one message
     copies: Ints | None  # of messages that switches copy from one, or reduce to one: which set each belongs to, or -1
     out_weight: Any  # share of a message's bytes that its first link carries for it
@@ -261,10 +262,11 @@ class _Traffic:
         sends, receives = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
         sends[src[~here]] = receives[dst[~here]] = True
         both = sends & receives
-        shared = any(len(np.unique(port[port >= 0])) < (port >= 0).sum() for port in (path.first, path.last))
+        ports = _ports(path, self._topology)
+        shared = len(np.unique(ports[ports >= 0])) < (ports >= 0).sum()
         remote = ~here if here.any() else True
         sets = _copies(parts)
-        return _Pattern(src, dst, path, one_each, remote, both[src] | both[dst], shared, *sets)
+        return _Pattern(src, dst, path, one_each, remote, both[src] | both[dst], ports, shared, *sets)
 
     def add(self, pattern: _Pattern, n_bytes: Any, charged: Any) -> None:
         pattern.n_bytes += n_bytes
@@ -287,7 +289,7 @@ class _Traffic:
         """Bytes of each link, and the time that they take at its full bandwidth."""
         while self._patterns:
             self._flush(self._patterns.popitem()[1])
-        return self._bytes, self._charged / self._topology.links.bandwidth_Bps
+        return self._bytes, self._topology.links.busy_s(self._charged)
 
 
 def _batch(pattern: _Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, model: Model) -> Batch:
@@ -302,8 +304,7 @@ def _batch(pattern: _Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mo
     out_wait = in_wait = wire
     if pattern.shared:
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
-        ends = (path.first, pattern.out_weight), (path.last, pattern.in_weight)
-        out_wait, in_wait = (_port_wait(port, wire, gap, weight) for port, weight in ends)
+        out_wait, in_wait = _port_waits(pattern, wire, gap)
     return Batch(pattern.src, pattern.dst, n_bytes, overhead, wire, out_wait, in_wait, path.latency_s)
 
 
@@ -328,11 +329,27 @@ def _copies(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
     return np.concatenate(sets), np.concatenate(out_weights), np.concatenate(in_weights)
 
 
-def _port_wait(port: Ints, wire: Floats, gap: Floats, weight: Any) -> Floats:
-    """Until the last byte of everything that the step puts on each message's port: sizes add up, gaps between them."""
-    on_port = port != NO_LINK
-    total = np.bincount(port[on_port], ((wire + gap) * weight)[on_port], int(port.max(initial=0)) + 1)
-    return np.where(on_port, np.maximum(total[port] - gap, wire), wire)
+def _ports(path: Path, topology: Topology) -> Ints:
+    """Numbers of the ports at both ends of each route (n, 2): a first link and a last one, never the same.
+
+    A half-duplex cable is one port for both; a message that it alone carries stands there once.
+    """
+    first, last = (topology.links.on_medium(port) for port in (path.first, path.last))
+    if topology.links.medium is None:
+        return np.stack([first, np.where(last == NO_LINK, NO_LINK, last + topology.n_links)], axis=1)
+    is_shared = np.bincount(topology.links.medium, minlength=topology.n_links) > 1
+    last = np.where((last == NO_LINK) | is_shared[last], last, last + topology.n_links)
+    return np.stack([first, np.where(last == first, NO_LINK, last)], axis=1)
+
+
+def _port_waits(pattern: _Pattern, wire: Floats, gap: Floats) -> list[Floats]:
+    """For both ends, until the last byte of everything that the step puts on the port: sizes add up, gaps between."""
+    ports = pattern.ports
+    weights = (np.broadcast_to(weight, len(wire)) for weight in (pattern.out_weight, pattern.in_weight))
+    amounts = np.stack([(wire + gap) * weight for weight in weights], axis=1)
+    on_port = ports != NO_LINK
+    total = np.bincount(ports[on_port], amounts[on_port], int(ports.max(initial=0)) + 1)
+    return [np.where(port != NO_LINK, np.maximum(total[port] - gap, wire), wire) for port in ports.T]
 
 
 def _advance(

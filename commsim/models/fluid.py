@@ -22,7 +22,7 @@ from commsim.result import Timeline
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 from commsim.system import Endpoint, System
-from commsim.topology import Floats
+from commsim.topology import NO_LINK, Floats
 
 MAX_MESSAGES = 20_000_000  # all of them are kept while the events run: about 150 B each
 
@@ -224,7 +224,9 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     n, links = len(table.src), system.topology.links
     key, pair = np.unique(table.src * table.n_ranks + table.dst, return_inverse=True)
     path = system.topology.path(*np.divmod(key, table.n_ranks))
-    paths = np.ascontiguousarray(path.hops if path.hops.shape[1] else np.full((len(key), 1), -1))
+    hops = path.hops if path.hops.shape[1] else np.full((len(key), 1), -1)
+    paths = np.ascontiguousarray(links.on_medium(hops))
+    _refuse_shared_twice(paths, system)
     bandwidth_Bps = path.bandwidth_Bps[pair]
     messages = Messages(
         *(table.src, table.dst, table.post_src, table.post_dst, table.then_src, table.then_dst),
@@ -255,19 +257,39 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         stuck = np.flatnonzero(out.end_s < 0)
         src, dst, step = (int(column[stuck[0]]) for column in (table.src, table.dst, table.step))
         raise ScheduleError(f"{len(stuck)} messages wait for ever, the first from rank {src} to {dst} in step {step}")
+    link_bytes, busy_s = out.link_bytes, out.link_wire / links.bandwidth_Bps
+    if links.medium is not None:  # the loop counted on media
+        each = (hops[pair] != NO_LINK).astype(np.float64) * table.n_bytes[:, None]
+        link_bytes = np.bincount(np.maximum(hops[pair], 0).ravel(), each.ravel(), len(links.src))
+        busy_s = busy_s[links.medium]
     latest = np.zeros(table.n_steps + 1)
     np.maximum.at(latest, table.step, path.latency_s[pair] + 2 * table.overhead_s)
     return Run(
         gates.opens_s[table.last_gate],
         out.reduced_s,
         float(latest.sum()),
-        out.link_bytes,
-        out.link_wire / links.bandwidth_Bps,
+        link_bytes,
+        busy_s,
         n,
         table.n_steps,
         in_network=False,
         timeline=_timeline(table, out, timeline_ranks),
     )
+
+
+def _refuse_shared_twice(paths: Ints, system: System) -> None:
+    """A route that takes a half-duplex cable there and back would share it with itself."""
+    if system.topology.links.medium is None:
+        return
+    ordered = np.sort(paths, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_LINK)
+    if twice.any():
+        row = int(np.argmax(twice.any(axis=1)))
+        link = ordered[row, 1:][twice[row]][0]
+        raise RefusedError(
+            f"{system.name}: a route takes the half-duplex cable {system.topology.link_name(int(link))} there and "
+            "back, which fluid does not model; use routes that are shortest paths"
+        )
 
 
 def _packed(paths: Ints) -> Ints:
