@@ -215,6 +215,11 @@ def routed(
     """
     if n_devices < 1:
         raise InputError("a topology needs at least one device")
-    topology = Topology(n_devices, links, lambda src, dst: src[:, None], names.__getitem__, tiers, classes)  # checks
-    require_connected(topology)
-    return replace(topology, route=Router(n_devices, links, routing, seed, names.__getitem__))
+    checked = Topology(n_devices, links, _nowhere, names.__getitem__, tiers, classes)
+    require_connected(checked)
+    return replace(checked, route=Router(n_devices, links, routing, seed, names.__getitem__))
+
+
+def _nowhere(src: Ints, dst: Ints) -> Ints:
+    """Before there are routes."""
+    return np.full((np.broadcast(src, dst).size, 0), NO_LINK)
