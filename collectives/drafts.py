@@ -16,7 +16,7 @@ from collectives.mpi import Array
 from commsim.errors import InputError, ScheduleError
 from commsim.layout import Layout, MatrixLayout
 from commsim.messages import placed
-from commsim.program import Exchange, Lanes, Side, Step
+from commsim.program import Exchange, Lanes, Side, Step, unrolled
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 
@@ -136,7 +136,7 @@ def drafted(
     if number > MOST_LANES:
         raise ScheduleError(f"{schedule.algorithm.name} runs more than {MOST_LANES} lanes at the same time")
     lane, highest = DraftLane(number), number + 1
-    for index, step in enumerate(steps):
+    for index, step in enumerate(unrolled(steps)):
         if isinstance(step, Lanes):
             fork, free = DraftFork([], step.stagger), number + 1  # lanes of the fork before have ended
             for program in step.programs:

@@ -9,7 +9,7 @@ from typing import Any
 
 from commsim import PROC_NULL, Exchange, Program, Rank, Step, where
 from commsim.errors import ScheduleError
-from commsim.program import Lanes
+from commsim.program import Lanes, PlainStep, unrolled
 
 
 def largest_power_of_two(n_ranks: int) -> int:
@@ -64,7 +64,7 @@ def mirrored(rank: Rank, n_ranks: int, program: Program, *, reduce: bool, **para
     params
         The program's own.
     """
-    for step in reversed(list(program(rank, n_ranks, **params))):
+    for step in reversed(list(unrolled(program(rank, n_ranks, **params)))):
         yield [mirror(e, reduce=reduce) for e in reversed(_exchanges(step))]
 
 
@@ -78,15 +78,15 @@ def beside(programs: Sequence[Iterator[Step]]) -> Iterator[Step]:
     if len(programs) == 1:
         yield from programs[0]
         return
-    for steps in zip_longest(*programs, fillvalue=()):
+    for steps in zip_longest(*map(unrolled, programs), fillvalue=()):
         yield [e for step in steps for e in _exchanges(step)]
 
 
 def pipelined(programs: Iterable[Iterator[Step]]) -> Iterator[Step]:
     """Programs that each begin one step behind the one before, their exchanges in common steps."""
-    waiting, running = iter(programs), list[Iterator[Step]]()
+    waiting, running = iter(programs), list[Iterator[PlainStep]]()
     while True:
-        running += islice(waiting, 1)
+        running += map(unrolled, islice(waiting, 1))
         now = [(program, step) for program in running if (step := next(program, None)) is not None]
         if not now:
             return
@@ -94,7 +94,7 @@ def pipelined(programs: Iterable[Iterator[Step]]) -> Iterator[Step]:
         yield [e for _, step in now for e in _exchanges(step)]
 
 
-def _exchanges(step: Step | tuple[()]) -> Sequence[Exchange]:
+def _exchanges(step: PlainStep | tuple[()]) -> Sequence[Exchange]:
     if isinstance(step, Lanes):
         raise ScheduleError("a program with lanes can neither be mirrored nor share its steps with another")
     return step

@@ -12,6 +12,7 @@ from commsim.program import (
     Lanes,
     Program,
     Rank,
+    Repeat,
     Step,
     direct,
     exchange,
@@ -20,6 +21,7 @@ from commsim.program import (
     fan_in,
     fan_out,
     lanes,
+    repeat,
     where,
 )
 from commsim.result import Result, Timeline
@@ -48,6 +50,7 @@ __all__ = [
     "Links",
     "Program",
     "Rank",
+    "Repeat",
     "Result",
     "Schedule",
     "Selection",
@@ -72,6 +75,7 @@ __all__ = [
     "lanes",
     "listed",
     "placed",
+    "repeat",
     "same_program",
     "simulate",
     "verify",

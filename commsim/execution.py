@@ -14,7 +14,7 @@ import numpy as np
 
 from commsim.errors import ScheduleError
 from commsim.messages import Matcher, Messages
-from commsim.program import Exchange, Lanes, Step
+from commsim.program import Exchange, Lanes, Step, unrolled
 from commsim.schedule import Schedule
 from commsim.selection import Ints, Selection, spread
 
@@ -93,7 +93,7 @@ class _Walk:
         self._used: list[_Footprint] = []  # of the lanes that are open, from the outermost in
 
     def steps(self, steps: Iterable[Step]) -> Iterator[list[Messages]]:
-        for step in steps:
+        for step in unrolled(steps):
             if isinstance(step, Lanes):
                 yield from self._fork(step)
             else:

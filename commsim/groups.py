@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from commsim.errors import ScheduleError
-from commsim.program import NOBODY, Exchange, Lanes, Program, Rank, Side, Step
+from commsim.program import NOBODY, Exchange, Lanes, Program, Rank, Repeat, Side, Step, unrolled
 from commsim.selection import Ints, Selection, Window
 
 
@@ -50,7 +50,7 @@ def _side_by_side(streams: Sequence[Iterator[Step]]) -> Iterator[Step]:
     if len(streams) == 1:
         yield from streams[0]
         return
-    for parts in zip_longest(*streams, fillvalue=()):
+    for parts in zip_longest(*map(unrolled, streams), fillvalue=()):
         forks = [part for part in parts if isinstance(part, Lanes)]
         if not forks:
             columns = zip_longest(*(part for part in parts if not isinstance(part, Lanes)))
@@ -86,6 +86,8 @@ def _idle(steps: Iterator[Step]) -> Iterator[Step]:
     for step in steps:
         if isinstance(step, Lanes):
             yield Lanes(tuple(_idle(lane) for lane in step.programs), step.stagger)
+        elif isinstance(step, Repeat):
+            yield step.map(lambda _: _IDLE)
         else:
             yield [_IDLE for _ in step]
 
@@ -95,6 +97,8 @@ def _embedded(steps: Iterator[Step], members: Ints, window: Window | None, *, ke
         if isinstance(step, Lanes):
             programs = (_embedded(lane, members, window, keep_rows=keep_rows) for lane in step.programs)
             yield Lanes(tuple(programs), step.stagger)
+        elif isinstance(step, Repeat):
+            yield step.map(lambda e: _embedded_exchange(e, members, window, keep_rows=keep_rows))
         else:
             yield [_embedded_exchange(e, members, window, keep_rows=keep_rows) for e in step]
 

@@ -7,7 +7,7 @@ exchange keeps active pairs only, as rows: with an int rank every row is that ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -20,7 +20,8 @@ PROC_NULL = -1
 MOST_AT_ONCE = 1 << 25  # messages of one step that a program of all ranks may ask for: some GiB
 
 Rank: TypeAlias = Any  # int or Ints: arithmetic on it is the same text
-Step: TypeAlias = "list[Exchange] | Lanes"
+PlainStep: TypeAlias = "list[Exchange] | Lanes"
+Step: TypeAlias = "PlainStep | Repeat"
 Program: TypeAlias = Callable[..., Iterator[Step]]
 
 
@@ -106,6 +107,11 @@ class Exchange:
                 f"shape {first.shape}"
             )
 
+    def shifted(self, n_chunks: int) -> Exchange:
+        """The same messages of chunks further on."""
+        sends, receives = (Side(s.row, s.peer, s.selection.shifted(n_chunks)) for s in (self.sends, self.receives))
+        return Exchange(sends, receives, self.reduce, self.one_each, self.received_first, self.fabric, self.group)
+
     def of_rank(self, rank: int) -> Exchange:
         """The part of one rank, as its own program would write it: all rows are 0."""
         first = self.received_first
@@ -141,6 +147,61 @@ def lanes(*programs: Iterator[Step], stagger: int = 0) -> Lanes:
     if not programs or not isinstance(stagger, int) or stagger < 0:
         raise ScheduleError(f"lanes needs at least one program, and a stagger of whole steps, not {stagger!r}")
     return Lanes(programs, stagger)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One step, several times over; see :func:`repeat`."""
+
+    step: list[Exchange]
+    times: int
+    shift: int = 0
+
+    def steps(self) -> Iterator[list[Exchange]]:
+        """What it means: the steps one by one."""
+        for time in range(self.times):
+            yield [one.shifted(time * self.shift) for one in self.step] if time else self.step
+
+    def map(self, function: Callable[[Exchange], Exchange]) -> Repeat:
+        """The same of changed exchanges."""
+        return Repeat([function(one) for one in self.step], self.times, self.shift)
+
+
+def repeat(times: int, step: list[Exchange], *, shift: int = 0) -> Repeat:
+    """The same step `times` over, between the same peers; each time all selections have moved on by `shift` chunks.
+
+    It means the steps one by one. A simulation does not have to look at each of them to know that they are alike.
+
+    Parameters
+    ----------
+    times : int
+    step : list of Exchange
+        The first one.
+    shift : int
+        Each selection wraps around in its window, so it must have one: ``chunk(…, size=n_chunks)``.
+
+    Raises
+    ------
+    ScheduleError
+        If a selection that moves has no window, or is a list.
+    """
+    if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):
+        raise ScheduleError(f"what is repeated is a step, a list of exchanges, not {type(step).__name__}")
+    if times < 0:
+        raise ScheduleError(f"a step cannot be repeated {times} times")
+    if shift:
+        for side in (side for part in step for side in (part.sends, part.receives)):
+            side.selection.shifted(shift)
+    return Repeat(step, times, shift)
+
+
+def unrolled(steps: Iterable[Step]) -> Iterator[PlainStep]:
+    """A program's steps with every repetition written out."""
+    for step in steps:
+        if isinstance(step, Repeat):
+            yield from step.steps()
+        else:
+            yield step
 
 
 def exchange(

@@ -10,7 +10,7 @@ import numpy as np
 
 from commsim.algorithm import Algorithm
 from commsim.errors import CommsimError, InputError, ScheduleError
-from commsim.program import Exchange, Lanes, Step
+from commsim.program import Exchange, Lanes, PlainStep, Repeat, Step, unrolled
 from commsim.selection import Space
 
 
@@ -47,7 +47,12 @@ class Schedule:
         """Whether values must be combined in the order of ranks."""
         return self.algorithm.keeps_order
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[PlainStep]:
+        """All steps, repetitions written out."""
+        return unrolled(self.blocks())
+
+    def blocks(self) -> Iterator[Step]:
+        """All steps, repetitions as such."""
         rank = np.arange(self.n_ranks) if self.rank is None else self.rank
         rooted = {"root": self.root} if self.algorithm.collective.rooted else {}
         begin = self.algorithm.program
@@ -63,7 +68,10 @@ class Schedule:
                         self._checked(partial(iter, program), f"{lane}lane {number} ")
                         for number, program in enumerate(step.programs)
                     ]
-                    yield Lanes(tuple(lanes), step.stagger)
+                    yield Lanes(tuple(unrolled(steps) for steps in lanes), step.stagger)
+                elif isinstance(step, Repeat):
+                    yield step
+                    index += step.times - 1
                 else:
                     if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):
                         kind = type(step).__name__

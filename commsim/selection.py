@@ -150,6 +150,20 @@ class Selection:
         values = tuple(int(value[row]) if isinstance(value, np.ndarray) else value for value in values)
         return Selection(*values, *([] if listed is None else [listed[[row if len(listed) > 1 else 0]]]))
 
+    def shifted(self, n_chunks: int) -> Selection:
+        """The same so many chunks further on, around the window, which must be given.
+
+        Raises
+        ------
+        ScheduleError
+        """
+        if self is NOTHING or n_chunks == 0:
+            return self
+        if self.index is not None or np.any(np.asarray(self.size) == 0):
+            raise ScheduleError("chunks that move are a range with a window: chunk(…, size=…) or chunks(…, size=…)")
+        values = (self.length, self.first, self.size, self.block, self.stride, self.scale, self.buffer)
+        return Selection((self.start + n_chunks) % self.size, *values)
+
     def tiled(self, n_times: int) -> Selection:
         """The same rows, `n_times` over."""
         if n_times == 1:
@@ -329,9 +343,9 @@ class Window:
                 raise ScheduleError(f"a window needs {word} of at least 1, not {value}")
 
 
-def chunk(index: Any, *, buffer: Any = DATA) -> Selection:
-    """One chunk."""
-    return Selection(_whole(index), buffer=_whole(buffer))
+def chunk(index: Any, *, buffer: Any = DATA, size: Any = 0) -> Selection:
+    """One chunk; in a repetition that moves it, `size` says after how many it wraps around."""
+    return Selection(_whole(index), size=_whole(size), buffer=_whole(buffer))
 
 
 def chunks(start: Any, length: Any, *, block: Any = 1, stride: Any = 1, buffer: Any = DATA, size: Any = 0) -> Selection:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from commsim.errors import ScheduleError
-from commsim.program import Exchange, Lanes, Program, Rank, Side, Step
+from commsim.program import Exchange, Lanes, Program, Rank, Side, Step, unrolled
 from commsim.selection import Selection
 
 TRACES_KEPT = 8
@@ -73,7 +73,7 @@ class _Trace:
     def add(self, rank: int, steps: Iterator[Step]) -> None:
         """Walk through the program of the next rank; what it yields may change afterwards."""
         first = number = sum(self._n_steps)
-        for step in steps:
+        for step in unrolled(steps):
             if isinstance(step, Lanes):
                 raise ScheduleError('an int-only program has no lanes; write it for arrays of ranks (form="array")')
             if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):

@@ -13,7 +13,7 @@ import pytest
 from commsim import COMMUTATIVE, SCRATCH, Schedule, algorithm, chunk, exchange, execute_in_process, lanes, verify
 from commsim.algorithm import Algorithm
 from commsim.errors import ScheduleError
-from commsim.program import Exchange, Lanes
+from commsim.program import Exchange, Lanes, unrolled
 from tests.test_library import wanted_of, words
 from tests.variants import PLAIN, SPECS, find, name_of, takes
 
@@ -172,7 +172,7 @@ def mutant(algorithm, change) -> Algorithm:
     """`change(index, step)` gives the steps that stand instead of one."""
 
     def program(rank, n_ranks, **options):
-        for index, step in enumerate(algorithm.program(rank, n_ranks, **options)):
+        for index, step in enumerate(unrolled(algorithm.program(rank, n_ranks, **options))):
             yield from change(index, kept(step))
 
     return replace(algorithm, program=program)

@@ -25,13 +25,14 @@ from commsim import (
     fan_out,
     lanes,
     listed,
+    repeat,
     same_program,
     verify,
     where,
     within,
 )
 from commsim.errors import ScheduleError
-from commsim.program import NOBODY, Side
+from commsim.program import NOBODY, Side, unrolled
 
 
 def side(side, n_chunks):
@@ -406,3 +407,33 @@ def test_an_algorithm_of_no_chunks_is_refused():
 
     with pytest.raises(ScheduleError, match="mine cuts the vector in 0 chunks"):
         verify(mine, 4)
+
+
+def test_a_repetition_means_its_steps_one_by_one():
+    """Moved selections wrap in their window; within groups, mirrored and beside others it is the same."""
+
+    def turning(rank, n_ranks):
+        send, receive = chunk(rank, size=n_ranks), chunk((rank - 1) % n_ranks, size=n_ranks)
+        yield repeat(
+            n_ranks - 1, [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=send, receive=receive)], shift=-1
+        )
+
+    steps = list(unrolled(turning(np.arange(4), 4)))
+    assert [step[0].sends.selection.start.tolist() for step in steps] == [[0, 1, 2, 3], [3, 0, 1, 2], [2, 3, 0, 1]]
+    (block,) = within([[0, 1, 2, 3], [7, 6, 5, 4]], np.arange(8), turning)
+    assert block.times == 3
+    assert len(list(unrolled(within([[0, 1, 2], [3, 4]], np.arange(5), turning)))) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong, text",
+    [
+        (lambda r: repeat(2, [exchange(r, r, send=chunk(0), receive=chunk(0))], shift=1), "range with a window"),
+        (lambda r: repeat(2, [exchange(r, r, send=listed([0]), receive=listed([0]))], shift=1), "range with a window"),
+        (lambda r: repeat(-1, []), "repeated -1 times"),
+        (lambda r: repeat(2, [lanes(iter(()))]), "list of exchanges"),
+    ],
+)
+def test_a_repetition_that_cannot_be_is_refused(wrong, text):
+    with pytest.raises(ScheduleError, match=text):
+        wrong(np.arange(3))

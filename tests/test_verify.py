@@ -27,7 +27,7 @@ from commsim import (
     within,
 )
 from commsim.errors import CommsimError, InputError, ScheduleError, VerificationError
-from commsim.program import Side
+from commsim.program import Side, unrolled
 from tests.test_mutants import mutant
 
 
@@ -84,7 +84,7 @@ def test_elements_that_do_not_fit_are_refused_by_the_executor():
     ring = registry.find("allreduce", "ring")
 
     def into_next_chunk(rank, n_ranks):
-        for step in ring.program(rank, n_ranks):
+        for step in unrolled(ring.program(rank, n_ranks)):
             for e in step:
                 moved = replace(e.receives.selection, start=(e.receives.selection.start + 1) % n_ranks)
                 yield [replace(e, receives=replace(e.receives, selection=moved))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from commsim import Rank, Step, algorithm, chunk, exchange
+from commsim import Rank, Step, algorithm, chunk, exchange, repeat
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -21,5 +21,5 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 )
 def ring(rank: Rank, n_ranks: int) -> Iterator[Step]:
     right, left = (rank + 1) % n_ranks, (rank - 1) % n_ranks
-    for step in range(n_ranks - 1):
-        yield [exchange(right, left, send=chunk((rank - step) % n_ranks), receive=chunk((left - step) % n_ranks))]
+    send, receive = chunk(rank, size=n_ranks), chunk(left, size=n_ranks)
+    yield repeat(n_ranks - 1, [exchange(right, left, send=send, receive=receive)], shift=-1)

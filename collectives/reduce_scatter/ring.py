@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from commsim import COMMUTATIVE, Rank, Step, algorithm, chunk, exchange
+from commsim import COMMUTATIVE, Rank, Step, algorithm, chunk, exchange, repeat
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
@@ -21,6 +21,5 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) ->
 )
 def ring(rank: Rank, n_ranks: int) -> Iterator[Step]:
     right, left = (rank + 1) % n_ranks, (rank - 1) % n_ranks
-    for step in range(1, n_ranks):
-        send, receive = (rank - step) % n_ranks, (left - step) % n_ranks
-        yield [exchange(right, left, send=chunk(send), receive=chunk(receive), reduce=True)]
+    send, receive = chunk(left, size=n_ranks), chunk((rank - 2) % n_ranks, size=n_ranks)
+    yield repeat(n_ranks - 1, [exchange(right, left, send=send, receive=receive, reduce=True)], shift=-1)

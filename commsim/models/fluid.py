@@ -17,7 +17,7 @@ from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher
 from commsim.models.contention_free import TIMELINE_ROWS, Run, message_sizes
-from commsim.program import Exchange, Lanes, Step
+from commsim.program import Exchange, Lanes, Step, unrolled
 from commsim.result import Timeline
 from commsim.schedule import Schedule
 from commsim.selection import Ints
@@ -131,7 +131,7 @@ class _Unrolled:
     def _lane(self, steps: Iterable[Step], at: Ints, passed: list[Ints] | None = None) -> Ints:
         """The steps of one lane from the gates `at` (n_ranks,) on; where it ends. `passed` collects where it was."""
         most = np.zeros(len(at), dtype=np.int64)
-        for step in steps:
+        for step in unrolled(steps):
             if passed is not None:
                 passed.append(at)
             at = self._fork(step, at) if isinstance(step, Lanes) else self._step(step, at, most)
