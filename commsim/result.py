@@ -8,6 +8,7 @@ from typing import Any
 
 from commsim.collective import collective_named
 from commsim.selection import Ints
+from commsim.spec import join_spec
 from commsim.topology import Floats
 
 SIMULATED_COLUMNS = (
@@ -49,6 +50,8 @@ class Result:
         The link or unit that bounds the time, with its busy share.
     bound_s : float or None
         A time that no schedule can beat on this system.
+    in_network : bool or None
+        Whether switches reduce or copy for it: `bound_s` is then that of a network that does.
     n_wrong : int or None
         Elements that were wrong after the measured runs, over all ranks.
     """
@@ -75,11 +78,17 @@ class Result:
     wall_s: float | None = None
     time_min_s: float | None = None
     time_p99_s: float | None = None
+    in_network: bool | None = None
     n_wrong: int | None = None
     finish_s: Floats | None = None
     link_bytes: Floats | None = None
     link_busy_s: Floats | None = None
     timeline: Timeline | None = None
+
+    @property
+    def spec(self) -> str:
+        """The algorithm with its parameters, as users write it."""
+        return join_spec(self.algorithm, self.params)
 
     @property
     def algbw_Bps(self) -> float:

@@ -138,6 +138,7 @@ def simulate(
         n_bytes=size,
         time_s=time_s,
         bound_s=bound,
+        in_network=done.in_network,
         bottleneck=_bottleneck(system, time_s, done),
         n_messages=done.n_messages,
         wall_s=time.perf_counter() - started,

@@ -141,6 +141,11 @@ def format_money(usd: float) -> str:
     return _scaled(usd, [(1e6, "M$"), (1e3, "k$"), (1.0, "$")])
 
 
+def format_count(number: int, word: str) -> str:
+    """``"1 rank"``, ``"2 ranks"``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def microseconds(seconds: float) -> float:
     """Seconds to microseconds: the unit of the nccl-tests and OSU tables."""
     return seconds * 1e6

@@ -11,10 +11,10 @@ import typer
 
 if TYPE_CHECKING:
     from commsim import Result
+    from experiments.left_out import LeftOut
 
 app = typer.Typer(
     name="commsim",
-    help="Write a collective once; prove it, predict its time on a cluster, run it on real ranks, compare.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -27,7 +27,15 @@ Name = Annotated[
         help="allreduce, broadcast, reduce, reduce_scatter, allgather, alltoall, alltoallv, gather, scatter or barrier",
     ),
 ]
-Algorithms = Annotated[str, typer.Option("-a", "--algorithm", help="NAME[:key=value,…][,NAME…], or all")]
+Algorithms = Annotated[
+    str | None,
+    typer.Option(
+        "-a",
+        "--algorithm",
+        help="NAME[:key=value,…][,NAME…], or all; by default those of --file, else all",
+        show_default=False,
+    ),
+]
 Sizes = Annotated[str | None, typer.Option("--sizes", help="sizes such as 1MiB,64MiB")]
 Begin = Annotated[str | None, typer.Option("-b", "--begin", help="first size")]
 End = Annotated[str | None, typer.Option("-e", "--end", help="last size")]
@@ -48,7 +56,24 @@ Fail = Annotated[list[str] | None, typer.Option("--fail", help="links that faile
 Format = Annotated[str, typer.Option("--format", help="table, csv, json or osu")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="also write to FILE.csv, .json or .txt")]
 Matrix = Annotated[Path | None, typer.Option("--matrix", help="alltoallv's sizes: CSV, a row for each sender")]
-UserFile = Annotated[str | None, typer.Option("--file", help="your algorithm: FILE.py[:FUNCTION]")]
+UserFile = Annotated[str | None, typer.Option("--file", help="your algorithms: FILE.py[:FUNCTION]")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"commsim {version('commsim')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="say the version", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Write a collective once; prove it, predict its time on a cluster, run it on real ranks, compare."""
 
 
 def main() -> None:
@@ -83,37 +108,45 @@ def _stop(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _show(results: Sequence[Result], facts: dict[str, Any], style: str, output: Path | None) -> None:
+def _show(
+    results: Sequence[Result], facts: dict[str, Any], left_out: Sequence[LeftOut], style: str, output: Path | None
+) -> None:
     """Print results, and write them to the file that was asked for; nothing was printed before."""
     from experiments.output import FORMATS, formatter
+    from experiments.table import terminal_width
 
     on_screen, in_file = formatter(style, output)
     if output is not None and in_file is not None:
-        output.write_text(FORMATS[in_file](results, facts))
-    sys.stdout.write(FORMATS[on_screen](results, facts))
+        output.write_text(FORMATS[in_file](results, facts, left_out, None))
+    sys.stdout.write(FORMATS[on_screen](results, facts, left_out, terminal_width()))
 
 
 @app.command("list")
 def list_command(
     what: Annotated[str, typer.Argument(metavar="WHAT", help="algorithms, systems or models")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="only those of which this is a part")] = None,
     collective: Annotated[str | None, typer.Option("--collective", help="only algorithms of this one")] = None,
+    library: Annotated[
+        str | None, typer.Option("--library", help="only algorithms of this one: nccl, mpich, 'open mpi' …")
+    ] = None,
+    keeps_order: Annotated[
+        bool, typer.Option("--keeps-order", help="only algorithms that combine in the order of ranks")
+    ] = False,
     style: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
 ) -> None:
     """List what exists: algorithms with constraints, cost and source; systems with their keys; models."""
-    from experiments.listing import LISTS, as_text
+    from experiments.listing import Wanted, as_text, listed
+    from experiments.table import terminal_width
 
-    if what not in LISTS:
-        from commsim.errors import unknown_name
-
-        raise unknown_name("list", what, LISTS)
-    sys.stdout.write(as_text(LISTS[what](collective), style))
+    wanted = Wanted(name, collective, library, keeps_order)
+    sys.stdout.write(as_text(listed(what, wanted), style, terminal_width()))
 
 
 @app.command()
 def simulate(
     collective: Name,
     system: SystemSpec,
-    algorithm: Algorithms = "all",
+    algorithm: Algorithms = None,
     sizes: Sizes = None,
     begin: Begin = None,
     end: End = None,
@@ -136,7 +169,7 @@ def simulate(
     from experiments.predict import predict
 
     formatter(style, output)
-    results, facts = predict(
+    results, facts, left_out = predict(
         collective,
         algorithm,
         file,
@@ -152,13 +185,13 @@ def simulate(
         degrade=degrade or (),
         fail=fail or (),
     )
-    _show(results, facts, style, output)
+    _show(results, facts, left_out, style, output)
 
 
 @app.command()
 def verify(
     collective: Annotated[str | None, typer.Argument(metavar="[COLLECTIVE]")] = None,
-    algorithm: Algorithms = "all",
+    algorithm: Algorithms = None,
     ranks: Annotated[str, typer.Option("--ranks", help="N, or FIRST:LAST")] = "1:40",
     file: UserFile = None,
 ) -> None:
@@ -167,15 +200,14 @@ def verify(
     from experiments.proof import prove, rank_range
 
     numbers = rank_range(ranks)
-    algorithms, _ = chosen(collective, algorithm, file, lambda _: None)
-    sys.stdout.writelines(prove(algorithms, numbers, named=algorithm != "all", own=file is not None))
+    sys.stdout.writelines(prove(chosen(collective, algorithm, file), numbers))
 
 
 @app.command("steps")
 def steps_command(
     collective: Name,
-    algorithm: Annotated[str, typer.Option("-a", "--algorithm", help="NAME[:key=value,…]")],
     output: Annotated[Path, typer.Option("-o", "--output", help="FILE.svg or FILE.png")],
+    algorithm: Annotated[str | None, typer.Option("-a", "--algorithm", help="NAME[:key=value,…]")] = None,
     ranks: Annotated[int, typer.Option("--ranks", help="few: every rank is a line")] = 8,
     size: Annotated[str, typer.Option("--size", help="for parameters that follow the size")] = "1MiB",
     per_node: Annotated[int | None, typer.Option("--ranks-per-node", help="for algorithms that ask")] = None,
@@ -191,7 +223,14 @@ def steps_command(
 @app.command()
 def run(
     collective: Name,
-    algorithm: Annotated[str, typer.Option("-a", "--algorithm", help="NAME[:key=value,…][,NAME…], library, or all")],
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            "-a",
+            "--algorithm",
+            help="NAME[:key=value,…][,NAME…], library, or all; by default those of --file, else all",
+        ),
+    ] = None,
     sizes: Sizes = None,
     begin: Begin = None,
     end: End = None,
@@ -209,7 +248,7 @@ def run(
     """Run collectives on real ranks, check them, time them: mpiexec -n P commsim run …"""
     from experiments.ranks import measure_on_ranks
 
-    results, facts = measure_on_ranks(
+    results, facts, left_out = measure_on_ranks(
         collective,
         algorithm,
         file,
@@ -223,7 +262,7 @@ def run(
         output=(style, output),
     )
     if results:
-        _show(results, facts, style, output)
+        _show(results, facts, left_out, style, output)
         if any(result.n_wrong for result in results):
             raise typer.Exit(1)
 
@@ -244,18 +283,28 @@ def validate(
     measured: Annotated[list[Path], typer.Argument(metavar="MEASURED…", help="what `commsim run -o` wrote")],
     system: SystemSpec,
     model: Model = "hockney",
+    matrix: Matrix = None,
+    file: UserFile = None,
+    limit: Annotated[
+        float | None, typer.Option("--limit", help="exit 1 if the 90th percentile of |ln(predicted/measured)| is above")
+    ] = None,
 ) -> None:
-    """Predict what was measured and put both side by side."""
+    """Predict what was measured and put both side by side; rows that cannot be predicted are told below."""
     import topologies
+    from experiments.choose import finder
+    from experiments.comparison import score
     from experiments.output import read_results
-    from experiments.validate import compare, table
+    from experiments.table import terminal_width
+    from experiments.validate import compare, report
 
     results = [result for path in measured for result in read_results(path)]
     machine = topologies.find(system)
-    text = table(compare(results, machine, model=model))
+    done = compare(results, machine, model=model, algorithm=finder(file), matrix=matrix)
     if machine.notes.get("oversubscribed"):
-        text = f"# {system} was calibrated with more ranks than cores: do not trust its speed\n{text}"
-    sys.stdout.write(text)
+        sys.stdout.write(f"# {system} was calibrated with more ranks than cores: do not trust its speed\n")
+    sys.stdout.write(report(done, terminal_width()))
+    if limit is not None and score(done.rows).p90 > limit:
+        _stop(f"the 90th percentile of |ln(predicted/measured)| is above --limit {limit:g}", 1)
 
 
 @app.command()

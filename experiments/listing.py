@@ -7,53 +7,146 @@ import inspect
 import io
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from collectives.registry import all_algorithms
-from commsim.errors import unknown_name
+from commsim import Algorithm
+from commsim.errors import InputError, unknown_name
 from commsim.models import MODELS
 from commsim.spec import keys_of
+from commsim.system import System
+from commsim.units import format_bandwidth, format_count, format_money, format_time_short
+from experiments.left_out import wrapped
 from topologies import SYSTEMS
 
 Rows = list[dict[str, Any]]
 
 
-def _algorithms(collective: str | None) -> Rows:
-    return [
-        {
-            "collective": one.collective.name,
-            "algorithm": one.name,
-            "params": ", ".join(f"{k}={'chosen' if v is None else v}" for k, v in one.params.items()),
-            "constraints": one.conditions,
-            "cost": one.formula,
-            "source": one.source,
-            "names": "; ".join(f"{library}: {name}" for library, name in one.names.items()),
-        }
-        for one in all_algorithms(collective)
-    ]
+@dataclass(frozen=True)
+class Wanted:
+    """What to list.
+
+    Attributes
+    ----------
+    name : str or None
+        A part of the name.
+    collective, library : str or None
+        Of algorithms alone.
+    keeps_order : bool
+        Only algorithms that combine values in the order of ranks.
+    """
+
+    name: str | None = None
+    collective: str | None = None
+    library: str | None = None
+    keeps_order: bool = False
+
+    def refuse_for(self, what: str) -> None:
+        """Filters that only algorithms have mean nothing elsewhere."""
+        given = {"--collective": self.collective, "--library": self.library, "--keeps-order": self.keeps_order}
+        for option, value in given.items():
+            if value:
+                raise InputError(f"{option} means nothing for {what}; it is for commsim list algorithms")
 
 
-def _systems(collective: str | None) -> Rows:
-    rows = []
-    for name, factory in SYSTEMS.items():
-        keys = [k if p.default is p.empty else f"[{k}]" for k, p in keys_of(factory).items()]
-        rows.append({"system": name, "keys": ", ".join(keys), "what": _first_line(factory)})
-    return rows
+def listed(what: str, wanted: Wanted) -> Rows:
+    """Rows of what exists.
+
+    Raises
+    ------
+    InputError
+        For an unknown list, collective or library, a filter without meaning, or if nothing is left.
+    """
+    if what not in LISTS:
+        raise unknown_name("list", what, LISTS)
+    if what != "algorithms":
+        wanted.refuse_for(what)
+    rows = LISTS[what](wanted)
+    title = what.removesuffix("s")
+    left = [row for row in rows if wanted.name is None or wanted.name in row[title]]
+    if not left:
+        raise unknown_name(title, wanted.name or "", {row[title] for row in rows})
+    return left
 
 
-def _models(collective: str | None) -> Rows:
+def _algorithms(wanted: Wanted) -> Rows:
+    found = all_algorithms(wanted.collective)
+    if wanted.library is not None:
+        known = {_plain(library): library for one in found for library in one.names}
+        if _plain(wanted.library) not in known:
+            raise unknown_name("library", _plain(wanted.library), known)
+        found = [one for one in found if known[_plain(wanted.library)] in one.names]
+    return [_algorithm(one) for one in found if one.keeps_order or not wanted.keeps_order]
+
+
+def _plain(library: str) -> str:
+    """Its name as people may write it: ``openmpi`` is Open MPI."""
+    return "".join(letter for letter in library.lower() if letter.isalnum() or letter == "+")
+
+
+def _algorithm(one: Algorithm) -> dict[str, Any]:
+    return {
+        "collective": one.collective.name,
+        "algorithm": one.name,
+        "params": ", ".join(f"{k}={'chosen' if v is None else v}" for k, v in one.params.items()),
+        "constraints": one.conditions,
+        "cost": one.formula,
+        "source": one.source,
+        "names": "; ".join(f"{library}: {name}" for library, name in one.names.items()),
+    }
+
+
+def _systems(wanted: Wanted) -> Rows:
+    return [_system(name, factory) for name, factory in SYSTEMS.items()]
+
+
+def _system(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
+    keys = keys_of(factory)
+    needed = [f"{key}=…" for key, p in keys.items() if p.default is p.empty]
+    optional = [f"{key}={shown(p.name, p.default)}" for key, p in keys.items() if p.default is not p.empty]
+    row = {"system": name, "what": _first_line(factory), "needs": ", ".join(needed), "takes": ", ".join(optional)}
+    return {**row, **(_node(factory(nodes=1)) if needed == ["nodes=…"] else {"node": "", "price": "", "assumed": ""})}
+
+
+def _node(system: System) -> dict[str, str]:
+    """What one node of a product is."""
+    price = "" if system.price_usd is None else f"{format_money(system.price_usd)} a node"
+    assumed = "; ".join(f"{key}: {text}" for key, text in system.assumed.items())
+    return {"node": format_count(system.n_devices, "device"), "price": price, "assumed": assumed}
+
+
+def shown(name: str, value: Any) -> str:
+    """A default as users would write it: in the unit at the end of the parameter's name."""
+    if value is None:
+        return "chosen"
+    for ending, form in _FORMS.items():
+        if name.endswith(ending) and isinstance(value, (int, float)):
+            return form(value).replace(" ", "").replace("µ", "u") if value else "0"
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+_FORMS: dict[str, Callable[[Any], str]] = {
+    "_Bps": format_bandwidth,
+    "_s_per_byte": lambda value: format_bandwidth(1 / value),
+    "_usd": lambda value: f"{value:g}USD",
+    "_s": format_time_short,
+}
+
+
+def _models(wanted: Wanted) -> Rows:
     return [{"model": name, "what": model.description} for name, model in MODELS.items()]
 
 
 def _first_line(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").splitlines()[0]
+    return (inspect.getdoc(thing) or "").splitlines()[0].replace("`", "")
 
 
-LISTS: dict[str, Callable[[str | None], Rows]] = {"algorithms": _algorithms, "systems": _systems, "models": _models}
+LISTS: dict[str, Callable[[Wanted], Rows]] = {"algorithms": _algorithms, "systems": _systems, "models": _models}
 
 
-def as_text(rows: Rows, style: str) -> str:
-    """Rows as ``table`` (a paragraph each), ``csv`` or ``json``.
+def as_text(rows: Rows, style: str, width: int | None = None) -> str:
+    """Rows as ``table`` (a paragraph each, in lines of at most `width`), ``csv`` or ``json``.
 
     Raises
     ------
@@ -70,11 +163,12 @@ def as_text(rows: Rows, style: str) -> str:
         return text.getvalue()
     if style != "table":
         raise unknown_name("format", style, ("table", "csv", "json"))
-    return "\n".join(_paragraph(row) for row in rows)
+    return "\n".join(_paragraph(row, width) for row in rows)
 
 
-def _paragraph(row: dict[str, Any]) -> str:
-    """The name in front, then one indented line for each other column that says something."""
+def _paragraph(row: dict[str, Any], width: int | None) -> str:
+    """The name in front, then indented lines for each other column that says something."""
     titles = ("collective", "algorithm", "system", "model")
     head = " ".join(str(row[key]) for key in titles if key in row)
-    return "\n".join([head, *(f"  {key:<12}{value}" for key, value in row.items() if key not in titles and value), ""])
+    told = [(f"  {key:<12}", value) for key, value in row.items() if key not in titles and value]
+    return "\n".join([head, *(line for key, value in told for line in wrapped(f"{key}{value}", width, 14)), ""])

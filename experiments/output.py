@@ -17,10 +17,11 @@ from typing import Any
 from commsim.collective import COLLECTIVES
 from commsim.errors import InputError, unknown_name
 from commsim.result import Result
-from commsim.simulate import item_bytes
-from commsim.spec import join_spec
-from commsim.units import gigabytes_per_second, microseconds
+from commsim.units import microseconds
+from experiments.left_out import LeftOut
+from experiments.table import table
 
+Facts = Mapping[str, Any]
 VERSION = importlib.metadata.version("commsim")
 
 
@@ -37,64 +38,28 @@ def provenance(**facts: Any) -> dict[str, Any]:
     }
 
 
-def algorithm_of(row: Mapping[str, Any] | Result) -> str:
-    """Algorithm with its parameters, as users write it."""
-    if isinstance(row, Result):
-        return join_spec(row.algorithm, row.params)
-    return join_spec(row["algorithm"], row["params"] or {})
+def _table(results: Sequence[Result], facts: Facts, left_out: Sequence[LeftOut], width: int | None) -> str:
+    return table(results, facts, left_out, width=width)
 
 
-def _table(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
-    measured = results[0].is_measured
-    names = [algorithm_of(result) for result in results]
-    wide = max(len("algorithm"), *(len(name) for name in names))
-    head = f"# {'size':>11} {'count':>11} {'type':>8} {'redop':>6} {'root':>5}  {'algorithm':<{wide}} {'time':>11}"
-    units = f"# {'(B)':>11} {'(elements)':>11} {'':>8} {'':>6} {'':>5}  {'':<{wide}} {'(us)':>11}"
-    head += f" {'algbw':>8} {'busbw':>8}"
-    units += f" {'(GB/s)':>8} {'(GB/s)':>8}"
-    if measured:
-        head, units = f"{head} {'min':>11} {'p99':>11} {'#wrong':>7}", f"{units} {'(us)':>11} {'(us)':>11}"
-    else:
-        head, units = f"{head} {'of bound':>8}  bottleneck", f"{units} {'':>8}"
-    lines = [f"# {key}: {value}" for key, value in facts.items()] + [head, units.rstrip()]
-    for result, name in zip(results, names, strict=True):
-        root = "-" if result.root is None else result.root
-        count = result.n_bytes // item_bytes(result.dtype)
-        line = f"  {result.n_bytes:>11} {count:>11} {result.dtype:>8} {result.op or '-':>6} {root:>5}  {name:<{wide}}"
-        line += f" {_us(result.time_s)} {_GBps(result.algbw_Bps)} {_GBps(result.busbw_Bps)}"
-        if measured:
-            line += f" {_us(result.time_min_s)} {_us(result.time_p99_s)} {result.n_wrong:>7}"
-        else:
-            share = f"{100 * (result.bound_s or 0.0) / result.time_s:.1f} %" if result.time_s else "-"
-            line += f" {share:>8}  {result.bottleneck}"
-        lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def _us(seconds: float | None) -> str:
-    return f"{'-':>11}" if seconds is None else f"{microseconds(seconds):>11.2f}"
-
-
-def _GBps(bandwidth_Bps: float) -> str:
-    return f"{gigabytes_per_second(bandwidth_Bps):>8.2f}"
-
-
-def _osu(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
+def _osu(results: Sequence[Result], facts: Facts, left_out: Sequence[LeftOut], width: int | None) -> str:
+    latency = "Median Latency(us)" if results[0].is_measured else "Latency(us)"
     lines = []
-    for name in dict.fromkeys(algorithm_of(result) for result in results):
+    for name in dict.fromkeys(result.spec for result in results):
         collective = results[0].collective.capitalize()
-        lines += [f"# OSU-style {collective} Latency, algorithm {name}", f"{'# Size':<10}{'Avg Latency(us)':>25}"]
-        rows = [result for result in results if algorithm_of(result) == name]
+        lines += [f"# OSU-style {collective} Latency, algorithm {name}", f"{'# Size':<10}{latency:>25}"]
+        rows = [result for result in results if result.spec == name]
         lines += [f"{result.n_bytes:<10}{microseconds(result.time_s):>25.2f}" for result in rows]
     return "\n".join(lines) + "\n"
 
 
-def _json(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
+def _json(results: Sequence[Result], facts: Facts, left_out: Sequence[LeftOut], width: int | None) -> str:
     rows = [result.row() for result in results]
-    return json.dumps({"provenance": provenance(**facts), "rows": rows}, indent=1, default=str) + "\n"
+    reasons = {f"left out {index}": one.message for index, one in enumerate(left_out, 1)}
+    return json.dumps({"provenance": provenance(**facts, **reasons), "rows": rows}, indent=1, default=str) + "\n"
 
 
-def _csv(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
+def _csv(results: Sequence[Result], facts: Facts, left_out: Sequence[LeftOut], width: int | None) -> str:
     text = io.StringIO()
     rows = [{**result.row(), "params": json.dumps(result.row()["params"])} for result in results]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -103,7 +68,7 @@ def _csv(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-FORMATS: dict[str, Callable[[Sequence[Result], Mapping[str, Any]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[Result], Facts, Sequence[LeftOut], int | None], str]] = {
     "table": _table,
     "csv": _csv,
     "json": _json,

@@ -13,12 +13,13 @@ from jinja2 import Environment, StrictUndefined
 
 from collectives.registry import all_algorithms
 from commsim import Algorithm, CommsimError, Schedule
-from commsim.collective import COLLECTIVES
+from commsim.collective import COLLECTIVES, collective_named
 from commsim.errors import InputError
 from commsim.units import parse_bytes
-from experiments.choose import acceptor, chosen
+from experiments.choose import acceptor, chosen, proven
 from experiments.figures.steps import steps
 from experiments.figures.style import save, save_small
+from experiments.options import require_meaning
 
 FOLDER = Path(__file__).parents[1] / "docs" / "algorithms"
 PICTURED_RANKS = (8, 9, 4, 7)  # the first that the algorithm takes
@@ -138,7 +139,7 @@ def _sizes(algorithm: Algorithm) -> str:
 
 def draw(
     collective: str,
-    text: str,
+    text: str | None,
     file: str | None,
     output: Path,
     *,
@@ -159,11 +160,13 @@ def draw(
     if not 1 <= n_ranks <= MOST_DRAWN:
         raise InputError(f"--ranks {n_ranks}: a picture has 1 to {MOST_DRAWN} ranks, each a line")
     n_bytes = parse_bytes(size)
-    accepts = acceptor(n_ranks, [n_bytes], groups, prove=file is not None, root=root)
-    algorithms, _ = chosen(collective, text, file, accepts)
-    if len(algorithms) > 1:
-        raise InputError(f"-a {text} names {len(algorithms)} algorithms; a picture has one")
-    figure = steps(algorithms[0], n_ranks, n_bytes=n_bytes, groups=groups, root=root)
+    require_meaning(collective_named(collective), root=root)
+    choice = chosen(collective, text, file, acceptor(n_ranks, [n_bytes], groups))
+    if len(choice.algorithms) > 1:
+        names = ", ".join(one.name for one in choice.algorithms)
+        raise InputError(f"-a and --file name several algorithms ({names}); a picture has one")
+    proven(choice, n_ranks, [n_bytes], groups, root=root)
+    figure = steps(choice.algorithms[0], n_ranks, n_bytes=n_bytes, groups=groups, root=root)
     save(figure, output.parent, output.stem, endings=(output.suffix[1:],))
 
 

@@ -12,15 +12,17 @@ from commsim.collective import collective_named
 from commsim.errors import ImpossibleResultError, RefusedError
 from commsim.link_changes import degradation
 from commsim.models import MODELS
-from commsim.units import format_money
-from experiments.choose import acceptor, chosen
+from commsim.units import format_count, format_money
+from experiments.choose import ALL, acceptor, chosen, proven
+from experiments.left_out import LeftOut, in_one_line
+from experiments.options import require_meaning
 from experiments.progress import track, watched
 from experiments.sizes import volume
 
 
 def predict(
     collective: str,
-    text: str,
+    text: str | None,
     file: str | None,
     *,
     system: str,
@@ -34,8 +36,8 @@ def predict(
     seed: int | None = None,
     degrade: Sequence[str] = (),
     fail: Sequence[str] = (),
-) -> tuple[list[commsim.Result], dict[str, Any]]:
-    """Results, and facts for people. Parameters as the command line has them.
+) -> tuple[list[commsim.Result], dict[str, Any], list[LeftOut]]:
+    """Results, facts for people, and what was left out. Parameters as the command line has them.
 
     Raises
     ------
@@ -45,28 +47,28 @@ def predict(
         If the model's answer is below a bound, and nothing else was asked for.
     """
     kind, machine = collective_named(collective), as_asked(topologies.find(system), placement, seed, degrade, fail)
+    require_meaning(kind, root=root, dtype=dtype)
     ranks = machine.n_places if n_ranks is None else n_ranks
     moved = volume(kind, ranks, dtype, sizes, matrix)
-    accepts = acceptor(ranks, moved.sizes, machine.ranks_per_node(ranks), prove=file is not None, root=root)
-    algorithms, left_out = chosen(collective, text, file, accepts)
-    results, refused, impossible = [], list(left_out), False
-    cases = [(n_bytes, one) for n_bytes in moved.sizes for one in algorithms]
-    if len(cases) == 1:  # the progress of one is its steps, that of many their number
-        cases = [(n_bytes, watched(one)) for n_bytes, one in cases]
+    groups = machine.ranks_per_node(ranks)
+    choice = chosen(collective, text, file, acceptor(ranks, moved.sizes, groups, propose=text not in (None, ALL)))
+    proof = proven(choice, ranks, moved.sizes, groups, root=root)
+    results, left_out, impossible = [], list(choice.left_out), False
+    cases = [(n_bytes, one) for n_bytes in moved.sizes for one in choice.algorithms]
     options: dict[str, Any] = {"n_ranks": ranks, "model": model, "root": root, "dtype": dtype, "counts": moved.counts}
     for n_bytes, one in track(cases, "simulating", len(cases), shown=len(cases) > 1):
         try:
-            results.append(commsim.simulate(one, machine, n_bytes, **options))
+            results.append(commsim.simulate(watched(one), machine, n_bytes, **options))
         except (ImpossibleResultError, RefusedError) as error:
-            if text != "all" or file is not None:  # of a file, "all" is its one algorithm
+            if not choice.lenient or len(choice.algorithms) == 1:
                 raise
-            if str(error) not in refused:
-                refused.append(str(error))
+            left_out.append(LeftOut.of(one.name, error))
             impossible |= isinstance(error, ImpossibleResultError)
     if not results:
-        raise (ImpossibleResultError if impossible else RefusedError)("; ".join(refused))
+        kind_of_error = ImpossibleResultError if impossible else RefusedError
+        raise kind_of_error("no algorithm takes this case: " + in_one_line(left_out))
     facts: dict[str, Any] = {
-        "system": f"{machine.name}, {ranks} ranks",
+        "system": f"{machine.name}, {format_count(ranks, 'rank')}",
         "model": f"{model}: {MODELS[model].description}",
     }
     if machine.placement != "packed":
@@ -77,8 +79,9 @@ def predict(
         assumed = f", ASSUMED: {machine.assumed['price']}" if "price" in machine.assumed else ""
         facts["price"] = f"{format_money(machine.price_usd)}{assumed}"
     facts.update(moved.notes)
-    facts.update({f"left out {index}": reason for index, reason in enumerate(refused, 1)})
-    return results, facts
+    if proof:
+        facts["your algorithms"] = proof
+    return results, facts, left_out
 
 
 def as_asked(

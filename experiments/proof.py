@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from commsim import Algorithm, Verification, same_program
 from commsim import verify as verify_one
 from commsim.errors import InputError, RefusedError, ScheduleError, VerificationError
-from experiments.choose import with_proposal
-from experiments.progress import track
+from commsim.units import format_count
+from experiments.choose import Choice, with_proposal
+from experiments.progress import track, watched
 
 EVERY_ROOT = 64
 MOST_RANKS = 2**31 - 1  # that MPI can count
@@ -33,43 +34,44 @@ def rank_range(text: str) -> range:
     return range(lowest, highest + 1)
 
 
-def prove(algorithms: Sequence[Algorithm], numbers: Sequence[int], *, named: bool, own: bool) -> Iterator[str]:
+def prove(choice: Choice, numbers: Sequence[int]) -> Iterator[str]:
     """One line for each algorithm; raises at the first that is wrong.
 
     Parameters
     ----------
-    algorithms : sequence of Algorithm
+    choice : Choice
+        An algorithm that was named, or the only one, must take some of the numbers. The user's are also checked to be
+        the same for one rank as for all.
     numbers : sequence of int
         Numbers of ranks; of each every root, beyond 64 ranks four of them.
-    named, own : bool
-        Whether the algorithms were asked for by name, or are the user's: then a single refused number of ranks is an
-        error. The user's are also checked to be the same for one rank as for all.
     """
-    for algorithm in algorithms:
+    for algorithm in choice.algorithms:
+        own = choice.is_own(algorithm)
+        asked_for = not choice.lenient or len(choice.algorithms) == 1
         proofs: list[Verification] = []
         refused: list[int] = []
         for n_ranks in track(numbers, f"verifying {algorithm.name}", len(numbers)):
             try:
                 roots = _roots(algorithm, n_ranks)
-                proofs += [verify_one(algorithm, n_ranks, root=root) for root in roots]
+                proofs += [verify_one(watched(algorithm), n_ranks, root=root) for root in roots]
                 for rank in sorted({0, 1 % n_ranks, n_ranks // 2, n_ranks - 1}) if own else []:
                     same_program(algorithm, n_ranks, rank, root=roots[-1])
             except RefusedError as error:
-                if (named or own) and len(numbers) == 1:
+                if asked_for and len(numbers) == 1:
                     raise with_proposal(error, algorithm, n_ranks) from None
                 refused.append(n_ranks)
             except VerificationError:
                 raise
             except ScheduleError as error:
                 raise ScheduleError(f"{error} (on {n_ranks} ranks)") from None
-        span = f"{numbers[0]}…{numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
+        span = f"{numbers[0]}…{numbers[-1]} ranks" if len(numbers) > 1 else format_count(numbers[0], "rank")
         but = f"; refuses {_ranges(refused)}" if refused else ""
         if not proofs:
-            if named or own:
+            if asked_for:
                 raise RefusedError(f"{algorithm.spec} refuses every number of ranks in {span}")
             yield f"{algorithm.collective.name} {algorithm.spec}: refuses every number of ranks in {span}\n"
             continue
-        yield f"{algorithm.collective.name} {algorithm.spec}: right on {span} ranks{_how(algorithm, proofs)}{but})\n"
+        yield f"{algorithm.collective.name} {algorithm.spec}: right on {span}{_how(algorithm, proofs)}{but})\n"
 
 
 def _roots(algorithm: Algorithm, n_ranks: int) -> Sequence[int]:
@@ -87,7 +89,7 @@ def _how(algorithm: Algorithm, proofs: Sequence[Verification]) -> str:
     means = {proof.means.split()[0] for proof in proofs}
     order = ", order of ranks kept" if any(proof.means.endswith("order") for proof in proofs) else ""
     by = " and ".join(sorted({"counting": "counted", "fingerprints": "by fingerprints"}[word] for word in means))
-    return f"{roots}{order} ({sum(proof.n_messages for proof in proofs)} messages {by}"
+    return f"{roots}{order} ({format_count(sum(proof.n_messages for proof in proofs), 'message')} {by}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -110,7 +110,7 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
         file = folder / f"{name}.json"
         found.measured[name] = read_results(file)
         group = "ResNet-50 bucket" if name == "buckets" else "sweep"
-        found.rows[name] = validate.compare(found.measured[name], found.system, group=group)
+        found.rows[name] = validate.compare(found.measured[name], found.system, group=group).rows
         found.commands.append(f"commsim validate {file} -s {host}")
     return found
 

@@ -16,8 +16,10 @@ from commsim.errors import InputError, RefusedError
 from commsim.units import format_bandwidth, format_time
 from experiments.calibrate import ONE_RANK, Calibration, save
 from experiments.calibrate import calibrate as calibrate_all
-from experiments.choose import LIBRARY, acceptor, chosen
+from experiments.choose import ALL, LIBRARY, Choice, acceptor, chosen, proven
+from experiments.left_out import LeftOut
 from experiments.measure import Case, host_facts, run_case
+from experiments.options import require_meaning
 from experiments.output import formatter
 from experiments.progress import say
 from experiments.sizes import volume
@@ -70,7 +72,7 @@ def all_or_none(comm: MPI.Comm) -> Iterator[None]:
 
 def measure_on_ranks(
     collective: str,
-    text: str,
+    text: str | None,
     file: str | None,
     *,
     sizes: tuple[str | None, str | None, str | None, int],
@@ -81,8 +83,8 @@ def measure_on_ranks(
     dtype: str,
     matrix: Path | None,
     output: tuple[str, Path | None],
-) -> tuple[list[Result], dict[str, Any]]:
-    """Results and facts on rank 0, nothing on the others. Parameters as the command line has them.
+) -> tuple[list[Result], dict[str, Any], list[LeftOut]]:
+    """Results, facts and what was left out on rank 0, nothing on the others. Parameters as the command line has them.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def measure_on_ranks(
     with all_or_none(comm):
         groups, facts = ranks_per_node(comm), host_facts(comm)
 
-        left_out: list[str] = []
+        left_out: list[LeftOut] = []
         notes: dict[str, str] = {}
 
         def prepare() -> Case:
@@ -102,9 +104,9 @@ def measure_on_ranks(
                 raise InputError(f"-n {iterations} must be at least 1 and -w {warmup} at least 0")
             kind = collective_named(collective)
             moved = volume(kind, comm.size, dtype, sizes, matrix)
+            require_meaning(kind, root=root, op=op, dtype=dtype)
             notes.update(moved.notes)
-            prove = file is not None
-            takes_case = acceptor(comm.size, moved.sizes, groups, prove=prove, root=root, rank=comm.rank)
+            takes_case = acceptor(comm.size, moved.sizes, groups, propose=text not in (None, ALL))
             combine = operation(op)
 
             def accepts(algorithm: Algorithm) -> None:
@@ -115,31 +117,35 @@ def measure_on_ranks(
                     )
                 takes_case(algorithm)
 
-            specs = [spec.strip() for spec in text.split(",")]
-            ours = ",".join(spec for spec in specs if spec != LIBRARY)
-            own, reasons = chosen(collective, ours, file, accepts) if ours or file or LIBRARY not in specs else ([], [])
-            left_out.extend(reasons)
-            algorithms = (*own, *([None] if LIBRARY in specs or text == "all" else []))
+            specs = [] if text is None else [spec.strip() for spec in text.split(",")]
+            ours = ",".join(spec for spec in specs if spec != LIBRARY) if specs else None
+            choice = (
+                chosen(collective, ours, file, accepts) if ours != "" or file or LIBRARY not in specs else Choice([])
+            )
+            left_out.extend(choice.left_out)
+            proof = proven(choice, comm.size, moved.sizes, groups, root=root, rank=comm.rank)
+            notes.update({"your algorithms": proof} if proof else {})
+            beside = LIBRARY in specs or text == ALL or (text is None and file is None)
+            algorithms = (*choice.algorithms, *([None] if beside else []))
             sizes_in_bytes = tuple(moved.sizes)
             return Case(kind, algorithms, sizes_in_bytes, op, dtype, root, comm.size, groups, moved.counts)
 
         case = agreed(comm, prepare)
         results = list(run_case(comm, case, iterations=iterations, warmup=warmup))
     if comm.rank:
-        return [], {}
+        return [], {}, []
     shown = {
         "ranks": describe(facts),
         "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
         "time": "of the slowest rank, median over iterations",
     }
     shown.update(notes)
-    shown.update({f"left out {index}": reason for index, reason in enumerate(left_out, 1)})
     if facts["oversubscribed"]:
         say("commsim: more ranks than cores: times are not speeds")
     wrong = sum(result.n_wrong or 0 for result in results)
     if wrong:
         say(f"commsim: {wrong} elements are WRONG; see #wrong")
-    return results, shown
+    return results, shown, left_out
 
 
 def describe(facts: dict[str, Any]) -> str:

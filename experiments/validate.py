@@ -2,69 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from collectives.registry import find
-from commsim import Result, System, simulate
+from commsim import Algorithm, CommsimError, Result, System, simulate
 from commsim.errors import InputError
-from commsim.units import format_bytes, format_time
+from commsim.units import format_bytes, format_count, format_time
 from experiments.choose import LIBRARY
 from experiments.comparison import Comparison, score
-from experiments.output import algorithm_of
+from experiments.left_out import LeftOut, in_one_line, told
+from experiments.sizes import read_matrix
+
+Finder = Callable[[str, str], Algorithm]
+"""Takes a collective's name and what was written for the algorithm."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rows that could be predicted, and those that could not with their reasons."""
+
+    rows: list[Comparison]
+    left_out: list[LeftOut]
 
 
 def compare(
-    measured: Sequence[Result], system: System, *, model: str = "hockney", group: str = "sweep"
-) -> list[Comparison]:
-    """One comparison for each measured result of an algorithm of ours, in order.
+    measured: Sequence[Result],
+    system: System,
+    *,
+    model: str = "hockney",
+    group: str = "sweep",
+    algorithm: Finder = find,
+    matrix: Path | None = None,
+) -> Validation:
+    """One comparison for each measured result that can be predicted, in order.
 
     Parameters
     ----------
     measured : sequence of Result
-        The library's own collectives are left out: which algorithm they ran is not known.
     system : System
     model : str
     group : str
         Name that the rows carry.
+    algorithm : callable
+        Finds the algorithm of a row; by default among the library's.
+    matrix : Path, optional
+        Bytes from each rank to each, for rows of an alltoallv; :func:`experiments.sizes.read_matrix` says how.
 
     Raises
     ------
     InputError
-        If nothing is left, a measurement was wrong, or a row does not fit the system.
+        If no row can be predicted; names the reasons.
     """
-    wrong = [result for result in measured if result.n_wrong]
-    if wrong:
-        row = wrong[0]
-        raise InputError(
-            f"{algorithm_of(row)} at {format_bytes(row.n_bytes)} was measured with {row.n_wrong} wrong elements: not a "
-            f"measurement of this collective"
-        )
-    simulated = [result for result in measured if not result.is_measured or result.time_s <= 0]
-    if simulated:
-        raise InputError(
-            f"{algorithm_of(simulated[0])} at {format_bytes(simulated[0].n_bytes)} was not measured on real ranks"
-        )
-    ours = [result for result in measured if result.algorithm != LIBRARY and result.n_ranks > 1]
-    if not ours:
-        raise InputError(
-            "no row to validate: on 2 ranks or more, of an algorithm of ours (the library's own is not known)"
-        )
-    return [_comparison(result, system, model, group) for result in ours]
+    rows, left_out = [], []
+    for result in measured:
+        try:
+            rows.append(_comparison(_usable(result), system, model, group, algorithm, matrix))
+        except CommsimError as error:
+            left_out.append(LeftOut.of(_named(result), error))
+    if not rows:
+        raise InputError("no row can be predicted: " + in_one_line(left_out))
+    return Validation(rows, left_out)
 
 
-def _comparison(measured: Result, system: System, model: str, group: str) -> Comparison:
+def _named(result: Result) -> str:
+    return f"{result.spec} at {format_bytes(result.n_bytes)}"
+
+
+def _usable(result: Result) -> Result:
+    """The same, if it is a right measurement of an algorithm that is known."""
+    if result.n_wrong:
+        raise InputError(f"measured with {format_count(result.n_wrong, 'wrong element')}")
+    if not result.is_measured or result.time_s <= 0:
+        raise InputError("not measured on real ranks")
+    if result.algorithm == LIBRARY:
+        raise InputError("which algorithm the MPI library ran is not known")
+    if result.n_ranks < 2:
+        raise InputError("one rank exchanges nothing")
+    return result
+
+
+def _comparison(
+    measured: Result, system: System, model: str, group: str, algorithm: Finder, matrix: Path | None
+) -> Comparison:
+    one = algorithm(measured.collective, measured.spec)
+    counts = None
+    if one.collective.sizes_each:
+        if matrix is None:
+            raise InputError(f"{measured.collective} needs the sizes that were run: --matrix FILE.csv")
+        counts = read_matrix(matrix, measured.dtype)
     predicted = simulate(
-        find(measured.collective, algorithm_of(measured)),
+        one,
         system,
         measured.n_bytes,
         n_ranks=measured.n_ranks,
         model=model,
         root=measured.root or 0,
         dtype=measured.dtype,
+        counts=counts,
     )
     return Comparison(
         collective=measured.collective,
-        algorithm=algorithm_of(measured),
+        algorithm=measured.spec,
         n_ranks=measured.n_ranks,
         n_bytes=measured.n_bytes,
         predicted_s=predicted.time_s,
@@ -86,7 +126,13 @@ def table(rows: Sequence[Comparison]) -> str:
     return "\n".join(lines) + f"\n{score_line(rows)}\n"
 
 
+def report(done: Validation, width: int | None = None) -> str:
+    """The table, and below it the rows that could not be predicted."""
+    return table(done.rows) + "".join(f"# {line}\n" for line in told(done.left_out, width and width - 2))
+
+
 def score_line(rows: Sequence[Comparison]) -> str:
     """Median and 90th percentile of |ln(predicted/measured)|, in words."""
     total = score(rows)
-    return f"|ln(predicted/measured)|: median {total.median:.3f}, 90th percentile {total.p90:.3f}, {total.n_rows} rows"
+    rows_said = format_count(total.n_rows, "row")
+    return f"|ln(predicted/measured)|: median {total.median:.3f}, 90th percentile {total.p90:.3f}, {rows_said}"

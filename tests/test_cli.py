@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def commsim(monkeypatch, capsys):
     """Run the program in this process: (exit code, stdout, stderr)."""
 
     def run(*arguments):
+        monkeypatch.delenv("COLUMNS", raising=False)
         monkeypatch.setattr("sys.argv", ["commsim", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
@@ -62,17 +64,17 @@ def test_json_and_csv_hold_the_same_rows(commsim, tmp_path):
 
 def test_osu_format(commsim):
     _, out, _ = commsim("simulate", "allreduce", "-a", "ring", "-s", STAR, "-b", "1MiB", "--format", "osu")
-    assert re.search(r"# Size +Avg Latency\(us\)\n1048576 +87\.40\n", out)
+    assert re.search(r"# Size +Latency\(us\)\n1048576 +87\.40\n", out)
 
 
 def test_all_lists_what_refuses_and_why(commsim):
     system = "xgft:down=16x16,up=1x4,bandwidth=25GB/s,latency=500ns"
     code, out, _ = commsim("simulate", "allreduce", "-s", system, "--sizes", "1MiB")
     assert code == 0
-    assert re.search(r"left out \d+: .*rabenseifner on .* link leaf0→spine0 must carry", out)
+    assert re.search(r"left out: .*rabenseifner.*: shared links, and hockney does not model contention", out)
     code, out, _ = commsim("simulate", "allreduce", "-s", "dgx_h100:nodes=2", "--ranks", "12", "--sizes", "1KiB")
     assert code == 0
-    assert re.search(r"left out \d+: node_split refuses 12 ranks \(equal nodes\)", out)
+    assert re.search(r"left out: .*node_split.*: refuses 12 ranks \(equal nodes\)", out)
 
 
 def test_the_price_is_shown_and_can_be_overridden(commsim):
@@ -185,7 +187,8 @@ def test_verify_proves_and_refuses(commsim, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "holds 0 algorithms"),
+        ("x = 1", "holds no algorithm"),
+        ("from collectives.allreduce import ring", "holds no algorithm"),
         ("import nothing_of_that_name", "ModuleNotFoundError while it was read"),
         ("def broken(:", "SyntaxError while it was read"),
         ("import sys; sys.exit(0)", "SystemExit while it was read: 0"),
@@ -323,6 +326,110 @@ def test_a_model_that_does_not_take_a_file_s_algorithm_refuses_it(commsim, tmp_p
     assert "forked forks lanes" in err
 
 
+PICKY = """
+from commsim import Constraint, algorithm, exchange, chunk, fan_in, fan_out
+
+FEW = Constraint("few ranks", lambda n_ranks: f"{n_ranks} are too many" if n_ranks > 4 else None)
+
+@algorithm("allreduce", constraints=FEW)
+def picky(rank, n_ranks):
+    yield from star(rank, n_ranks)
+
+@algorithm("allreduce")
+def patient(rank, n_ranks):
+    yield from star(rank, n_ranks)
+
+@algorithm("broadcast")
+def other(rank, n_ranks, *, root):
+    yield [fan_out(rank, n_ranks, root, send=chunk(0), receive=chunk(0))]
+
+def star(rank, n_ranks):
+    yield [fan_in(rank, n_ranks, 0, send=chunk(0), receive=chunk(0), reduce=True)]
+    yield [fan_out(rank, n_ranks, 0, send=chunk(0), receive=chunk(0))]
+"""
+
+
+def test_a_file_of_several_algorithms(commsim, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PICKY)
+    _, out, _ = commsim("verify", "--file", path, "--ranks", "3")
+    assert [line.split(":")[0] for line in out.splitlines()] == [
+        "allreduce picky",
+        "allreduce patient",
+        "broadcast other",
+    ]
+    assert commsim("verify", "--file", f"{path}:patient", "--ranks", "3")[1].count("\n") == 1
+    simulate = ("simulate", "allreduce", "-s", STAR, "--sizes", "1KiB", "--file")
+    code, out, _ = commsim(*simulate, path)
+    assert code == 0
+    assert "left out: picky: refuses 8 ranks (few ranks): 8 are too many" in out
+    assert "# your algorithms: patient proven on 8 ranks, counted" in out
+    everything = commsim(*simulate, path, "-a", "all")[1]
+    assert all(name in everything for name in ("rabenseifner", "patient", "left out: picky"))
+    code, _, err = commsim(*simulate, f"{path}:picky")
+    assert code == 2
+    assert "picky refuses 8 ranks (few ranks)" in err
+    assert "other is for broadcast, not for allreduce" in commsim(*simulate, f"{path}:other")[2]
+    assert "a picture has one" in commsim("steps", "allreduce", "--file", path, "--ranks", "4", "-o", "x.svg")[2]
+
+
+def test_a_user_s_algorithm_is_proven_on_many_ranks_or_said_not_to_be(commsim, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(HOPPING)
+    for hosts, said in (
+        (500, "hopping:hop=1 proven on 500 ranks, by fingerprints"),
+        (4000, "NOT PROVEN on 4000 ranks"),
+    ):
+        system = STAR.replace("hosts=8", f"hosts={hosts}")
+        code, out, _ = commsim("simulate", "allreduce", "--file", f"{path}:hopping", "-s", system, "--sizes", "1MiB")
+        assert code == 0
+        assert said in out
+    few = ("simulate", "allreduce", "--file", f"{path}:hopping", "-a", "hopping:hop=2", "-s", STAR.replace("8", "600"))
+    assert commsim(*few, "--sizes", "1MiB")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (changed(**{"--root": "3"}), "--root 3: allreduce has no root"),
+        (changed(**{"--dtype": "complex64"}), "'complex64' cannot be reduced"),
+        (("steps", "alltoall", "-a", "linear", "--root", "1", "-o", "x.svg"), "--root 1: alltoall has no root"),
+        (("list", "systems", "--collective", "reduce"), "--collective"),
+    ],
+)
+def test_options_without_meaning_are_refused(commsim, arguments, message):
+    code, out, err = commsim(*arguments)
+    assert message in err
+    assert (code, out) == (2, "")
+
+
+def test_the_table_is_sorted_marked_and_as_wide_as_the_terminal(commsim, monkeypatch):
+    every = ("simulate", "allreduce", "-s", "dgx_h100:nodes=2", "--sizes", "1KiB,1MiB")
+    wide = commsim(*every)[1]
+    assert max(map(len, wide.splitlines())) > 160
+    rows = [line for line in wide.splitlines() if not line.startswith("#")]
+    for size in ("1024", "1048576"):
+        mine = [line for line in rows if line[2:].split()[0] == size]
+        times = [float(re.search(r" +(\d+\.\d+) ", line)[1]) for line in mine]
+        assert len(times) > 10
+        assert times == sorted(times)
+        assert [line[0] for line in mine] == ["*", *" " * (len(mine) - 1)]
+    assert "† of the bound of a network that reduces" in wide
+    assert wide.count("left out: collnet_chain, collnet_direct, nvls, sharp:") == 1
+    for width in (80, 100, 120):
+        monkeypatch.setattr("shutil.get_terminal_size", lambda fallback, width=width: os.terminal_size((width, 24)))
+        narrow = commsim(*every)[1].splitlines()
+        prose = [line for line in narrow if not line.startswith("# in full")]
+        assert max(map(len, prose)) <= width, max(prose, key=len)
+        assert sum(line.startswith("*") for line in narrow) == 2
+        assert any("all rows: type float32, redop sum" in line for line in narrow)
+        assert any("in full: reduce_broadcast:reduce=binomial,broadcast=binomial" in line for line in narrow)
+
+
+def test_the_version(commsim):
+    assert re.fullmatch(r"commsim \d+\.\d+\.\d+\n", commsim("--version")[1])
+
+
 def test_a_wrong_algorithm_is_not_simulated(commsim, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(HOPPING)
@@ -427,7 +534,7 @@ def test_the_readme_s_machine_is_read(commsim, tmp_path):
 def test_list_shows_everything(commsim):
     for what, words in {
         "algorithms": ("allreduce ring", "2(p-1)α", "Patarasuk", "Open MPI: 4 ring", "broadcast chain"),
-        "systems": ("dgx_h100", "nodes, [nvlink_bandwidth]", "xgft", "star"),
+        "systems": ("dgx_h100", "nodes=…", "nic_bandwidth=49.21GB/s", "8 devices", "300 k$ a node", "xgft", "star"),
         "models": ("hockney", "loggp", "contention is not modelled"),
     }.items():
         code, out, _ = commsim("list", what)
@@ -438,6 +545,22 @@ def test_list_shows_everything(commsim):
     assert set(rows[0]) == {"collective", "algorithm", "params", "constraints", "cost", "source", "names"}
 
 
+def test_lists_are_filtered(commsim):
+    def names(*words):
+        return {row["algorithm"] for row in json.loads(commsim("list", "algorithms", *words, "--format", "json")[1])}
+
+    assert {"ring", "nccl_tree", "pat"} <= names("--library", "nccl")
+    assert "rabenseifner" not in names("--library", "nccl")
+    assert names("--library", "openmpi", "--collective", "allreduce") < names("--library", "Open MPI")
+    assert names("rabenseif") == {"rabenseifner", "knomial_rabenseifner"}
+    ordered = names("--collective", "allreduce", "--keeps-order")
+    assert "ring" not in ordered
+    assert "linear" in ordered
+    assert "did you mean 'nccl'?" in commsim("list", "algorithms", "--library", "ncl")[2]
+    assert "did you mean 'ring'?" in commsim("list", "algorithms", "rong")[2]
+    assert commsim("list", "systems", "dgx")[1].startswith("dgx_h100\n")
+
+
 def test_validate_compares_what_was_measured(commsim, tmp_path):
     row = {
         "collective": "allreduce", "algorithm": "ring", "params": {}, "root": None, "op": "sum", "dtype": "float32",
@@ -445,15 +568,38 @@ def test_validate_compares_what_was_measured(commsim, tmp_path):
         "algbw_Bps": 0, "busbw_Bps": 0, "n_wrong": 0,
     }  # fmt: skip
     path = tmp_path / "rows.json"
-    path.write_text(json.dumps({"provenance": {}, "rows": [row, {**row, "algorithm": "library"}]}))
+    mixed = [row, {**row, "algorithm": "library"}, {**row, "algorithm": "patient"}, {**row, "n_ranks": 9}]
+    path.write_text(json.dumps({"provenance": {}, "rows": mixed}))
     code, out, _ = commsim("validate", path, "-s", STAR)
     assert code == 0
     assert re.search(r"allreduce +ring +1 MiB +87\.40? [uµ]s +100(\.0)? [uµ]s +-12\.6%", out)
-    assert "median 0.135, 90th percentile 0.135, 1 rows" in out
+    assert "median 0.135, 90th percentile 0.135, 1 row\n" in out
+    assert "# left out: library at 1 MiB: which algorithm the MPI library ran is not known" in out
+    assert "# left out: patient at 1 MiB: unknown allreduce algorithm 'patient'" in out
+    assert re.search(r"# left out: ring at 1 MiB: .*too few for 9 ranks", out)
+    mine = tmp_path / "mine.py"
+    mine.write_text(PICKY)
+    assert re.search(r"allreduce +patient +1 MiB", commsim("validate", path, "-s", STAR, "--file", mine)[1])
+    assert commsim("validate", path, "-s", STAR, "--limit", "0.2")[0] == 0
+    code, out, err = commsim("validate", path, "-s", STAR, "--limit", "0.1")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "1 row\n" in out
     path.write_text(json.dumps({"provenance": {}, "rows": [{**row, "n_wrong": 3}]}))
     code, _, err = commsim("validate", path, "-s", STAR)
     assert code == 2
     assert "3 wrong elements" in err
+
+
+def test_an_alltoallv_is_validated_with_its_matrix(commsim, tmp_path):
+    matrix, path = tmp_path / "sizes.csv", tmp_path / "rows.json"
+    matrix.write_text("\n".join(",".join(["4KiB"] * 8) for _ in range(8)))
+    row = {
+        "collective": "alltoallv", "algorithm": "pairwise", "params": {}, "root": None, "op": None, "dtype": "float32",
+        "in_place": True, "n_ranks": 8, "n_bytes": 2**15, "time_s": 10e-6, "n_wrong": 0,
+    }  # fmt: skip
+    path.write_text(json.dumps({"provenance": {}, "rows": [row]}))
+    assert "--matrix FILE.csv" in commsim("validate", path, "-s", STAR)[2]
+    assert "1 row\n" in commsim("validate", path, "-s", STAR, "--matrix", matrix)[1]
 
 
 def test_help_without_arguments(commsim):

@@ -111,6 +111,7 @@ def test_a_name_without_unit_has_no_parser():
         (units.format_volume(31.5e6), "31.5 MB"),
         (units.format_money(300e3), "300 k$"),
         (units.format_money(0.6e6), "600 k$"),
+        (f"{units.format_count(1, 'rank')}, {units.format_count(0, 'rank')}", "1 rank, 0 ranks"),
         (f"{units.microseconds(1e-6):g} {units.gigabytes_per_second(1e9):g}", "1 1"),
     ],
 )
