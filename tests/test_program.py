@@ -426,7 +426,7 @@ def test_a_repetition_means_its_steps_one_by_one():
 
 
 @pytest.mark.parametrize(
-    "wrong, text",
+    ("wrong", "text"),
     [
         (lambda r: repeat(2, [exchange(r, r, send=chunk(0), receive=chunk(0))], shift=1), "range with a window"),
         (lambda r: repeat(2, [exchange(r, r, send=listed([0]), receive=listed([0]))], shift=1), "range with a window"),
