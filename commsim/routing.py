@@ -57,6 +57,7 @@ class Router:
         if seed is not None and routing != "ecmp":
             raise InputError(f"seed={seed} does nothing with routing={routing}; leave it out or take routing=ecmp")
         self._links, self._routing, self._seed, self._name = links, routing, seed or 0, vertex_name
+        self._place = _places(n_devices, links)
         ends = (int(end.max(initial=-1)) + 1 for end in (links.src, links.dst))
         n_vertices = max(n_devices, *ends)
         senders = np.where(links.src < n_devices, links.src + n_vertices, links.src)
@@ -74,7 +75,7 @@ class Router:
         """
         src, dst = np.asarray(src, dtype=np.int64), np.asarray(dst, dtype=np.int64)
         load = np.zeros(len(self._links.src)) if self._routing == "adaptive" else None
-        turn = (mixed(self._seed, src, dst) >> 1).astype(np.int64) if self._routing == "ecmp" else dst
+        turn = (mixed(self._seed, src, dst) >> 1).astype(np.int64) if self._routing == "ecmp" else self._place[dst]
         start = np.where(src == dst, dst, src + self._first)
         hops, found = self._direct.walk(start, dst, turn, load, self._links.bandwidth_Bps)
         if found.all():
@@ -104,7 +105,7 @@ class _Ways:
     """
 
     def __init__(self, tail: Ints, head: Ints, bandwidth_Bps: Floats, n_vertices: int) -> None:
-        self._order = np.argsort(tail, kind="stable")
+        self._order = np.lexsort((_copy(tail, head), tail))  # of parallel cables one each, then the second ones
         self._tail, self._head = tail[self._order], head[self._order]
         self._first = np.searchsorted(self._tail, np.arange(n_vertices + 1))
         slower = np.round(SPEED_STEPS * bandwidth_Bps[self._order].min(initial=np.inf) / bandwidth_Bps[self._order])
@@ -172,6 +173,49 @@ class _Ways:
             parts.append((self._n_slots + row) * len(self._order) + place)
             self._n_slots += len(some)
         self._candidates = np.concatenate(parts)
+
+
+def _copy(tail: Ints, head: Ints) -> Ints:
+    """The how-manieth each link is of those between the same two vertices (n_links,)."""
+    order = np.lexsort((head, tail))
+    begins = np.append(True, (tail[order][1:] != tail[order][:-1]) | (head[order][1:] != head[order][:-1]))[
+        : len(order)
+    ]
+    copy = np.empty_like(order)
+    copy[order] = np.arange(len(order)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
+    return copy
+
+
+def _places(n_devices: int, links: Links) -> Ints:
+    """Numbers of the devices by which their ways spread (n_devices,): those behind one leaf follow each other.
+
+    The leaf of a device is the first vertex on its way up where there is a choice; up is away from devices, towards
+    where it goes furthest. On a tree whose hosts are numbered leaf by leaf these are their own numbers.
+    """
+    n = max(n_devices, int(links.src.max(initial=-1)) + 1, int(links.dst.max(initial=-1)) + 1)
+    level = np.where(np.arange(n) < n_devices, 0, n)
+    while True:
+        further = level.copy()
+        np.minimum.at(further, links.dst, level[links.src] + 1)
+        if (further == level).all():
+            break
+        level = further
+    up = np.flatnonzero(level[links.dst] == level[links.src] + 1)
+    height = np.zeros(n, dtype=np.int64)
+    for step in np.unique(level[links.src[up]])[::-1]:
+        mine = up[level[links.src[up]] == step]
+        np.maximum.at(height, links.src[mine], height[links.dst[mine]] + 1)
+    best = up[height[links.dst[up]] == height[links.src[up]] - 1]
+    only = np.arange(n)
+    one = best[np.bincount(links.src[best], minlength=n)[links.src[best]] == 1]
+    only[links.src[one]] = links.dst[one]
+    leaf = np.arange(n)
+    while (leaf != only[leaf]).any():
+        leaf = only[leaf]
+    place = np.empty(n_devices, dtype=np.int64)
+    first = np.unique(leaf[:n_devices], return_index=True, return_inverse=True)
+    place[np.lexsort((np.arange(n_devices), first[1][first[2]]))] = np.arange(n_devices)
+    return place
 
 
 def require_connected(topology: Topology) -> None:

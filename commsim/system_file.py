@@ -14,6 +14,10 @@
     message = [{from = "0B", overhead = "0.9us", efficiency = 0.6}, {from = "64KiB", efficiency = 0.9}]
     both_ways = [{from = "0B", overhead = "1us", efficiency = 0.5}]
     reduction = [{from = "0B", overhead = "1us", throughput = "20GB/s"}]
+
+Instead of a generator, ``[topology]`` may say ``extends = "dgx_h100:nodes=4"``, or another file (beside this one); or
+the file lists devices, switches and links: :mod:`commsim.machine_file`. ``[in_network]`` names what the switches of a
+tier do (``node = "both"``), ``[assumed]`` figures that have no source.
 """
 
 from __future__ import annotations
@@ -25,16 +29,20 @@ from pathlib import Path
 from typing import Any
 
 from commsim.errors import CommsimError, InputError, unknown_name
-from commsim.spec import build, keys_of
+from commsim.machine_file import ADDING, CHANGING, machine_topology, with_changes
+from commsim.spec import build, keys_of, split_spec
 from commsim.system import BySize, Endpoint, System
+from commsim.toml_tables import EntryError, Table, Tables
 from commsim.units import parse_bandwidth, parse_bytes, parse_time, parser_for
 
-SECTIONS = ("topology", "endpoint", "notes")
+SECTIONS = ("topology", "endpoint", "notes", "assumed", "in_network", *ADDING, *CHANGING)
 ENDPOINT_KEYS = ("gap", "message", "both_ways", "reduction")
 
 
-def read_system(path: Path, generators: Mapping[str, Callable[..., System]]) -> System:
-    """The system that a file describes.
+def read_system(
+    path: Path, generators: Mapping[str, Callable[..., System]], extended_by: tuple[Path, ...] = ()
+) -> System:
+    """The system that a file describes. `extended_by`: the files that led here.
 
     Raises
     ------
@@ -42,20 +50,88 @@ def read_system(path: Path, generators: Mapping[str, Callable[..., System]]) -> 
         Naming file and key: unreadable, not TOML, an unknown section or key, a value that is none.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        text = path.read_text()
+        document = tomllib.loads(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML: {error}") from None
     try:
-        return _system(path, document, generators)
+        return _system(path, document, Tables(document, text), generators, extended_by)
+    except EntryError as error:
+        raise InputError(f"{path}{'' if error.line is None else f':{error.line}'}: {error}") from None
     except CommsimError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _system(path: Path, document: dict[str, Any], generators: Mapping[str, Callable[..., System]]) -> System:
+def _system(
+    path: Path,
+    document: dict[str, Any],
+    tables: Tables,
+    generators: Mapping[str, Callable[..., System]],
+    extended_by: tuple[Path, ...],
+) -> System:
     _known_keys("section", document, SECTIONS)
-    topology = dict(_table(document, "topology"))
+    system = _built(path, document, tables, generators, extended_by)
+    endpoint = _table(document, "endpoint") if "endpoint" in document else {}
+    _known_keys("key of [endpoint]:", endpoint, ENDPOINT_KEYS)
+    system = replace(
+        system,
+        endpoint=_endpoint(endpoint, system.endpoint),
+        assumed={**system.assumed, **{key: str(text) for key, text in tables.one("assumed").values.items()}},
+        in_network={**system.in_network, **_in_network(tables.one("in_network"), system)},
+        notes=_table(document, "notes") if "notes" in document else system.notes,
+    )
+    return replace(with_changes(tables, system), name=str(path))
+
+
+def _built(
+    path: Path,
+    document: dict[str, Any],
+    tables: Tables,
+    generators: Mapping[str, Callable[..., System]],
+    extended_by: tuple[Path, ...],
+) -> System:
+    """By its generator, from what it extends, or link by link."""
+    lists_links = any(word in document for word in ADDING)
+    topology = dict(_table(document, "topology")) if not lists_links or "topology" in document else {}
+    if "generator" in topology or not (lists_links or "extends" in topology):
+        if lists_links:
+            raise InputError('[topology] generator: write extends = "…" to add devices and links to a generator\'s')
+        return _generated(topology, generators)
+    table = tables.one("topology")
+    table.only(("extends", "routing", "seed"))
+    routing = {key: table.values[key] for key in ("routing", "seed") if key in table.values}
+    if not isinstance(routing.get("seed", 0), int):
+        raise table.error("seed", f"{routing['seed']!r} is not a whole number")
+    base = _extended(path, table, generators, extended_by) if "extends" in topology else None
+    if base is None:
+        return System(str(path), machine_topology(tables, None, routing))
+    adds = routing or any(word in document for word in ADDING)
+    return replace(base, topology=machine_topology(tables, base, routing)) if adds else base
+
+
+def _extended(
+    path: Path, table: Table, generators: Mapping[str, Callable[..., System]], extended_by: tuple[Path, ...]
+) -> System:
+    spec = table.text("extends")
+    if not spec.endswith(".toml"):
+        name, values = split_spec(spec)
+        if name not in generators:
+            raise table.error("extends", unknown_name("system", name, generators))
+        try:
+            system: System = build("system", name, generators[name], values)
+        except InputError as error:
+            raise table.error("extends", error) from None
+        return replace(system, name=spec)
+    chain = (*extended_by, path.resolve())
+    other = (path.parent / spec).resolve()
+    if other in chain:
+        raise table.error("extends", f"{spec} extends this file itself, by way of {len(chain)} files")
+    return read_system(path.parent / spec, generators, chain)
+
+
+def _generated(topology: dict[str, Any], generators: Mapping[str, Callable[..., System]]) -> System:
     generator = topology.pop("generator", None)
     if generator is None:
         raise InputError('[topology] needs generator = "…"')
@@ -65,14 +141,24 @@ def _system(path: Path, document: dict[str, Any], generators: Mapping[str, Calla
         if parser_for(parameter.name)[1] is not None and isinstance(topology.get(key), (int, float)):
             raise InputError(f"[topology] {key} = {topology[key]}: write a text with its unit")
     system: System = build("generator", generator, generators[generator], topology)
-    endpoint = _table(document, "endpoint") if "endpoint" in document else {}
-    _known_keys("key of [endpoint]:", endpoint, ENDPOINT_KEYS)
-    return replace(
-        system,
-        name=str(path),
-        endpoint=_endpoint(endpoint, system.endpoint),
-        notes=_table(document, "notes") if "notes" in document else {},
-    )
+    return system
+
+
+ABILITIES = {
+    "none": frozenset[str](),
+    "reduce": frozenset({"reduce"}),
+    "multicast": frozenset({"multicast"}),
+    "both": frozenset({"reduce", "multicast"}),
+}
+
+
+def _in_network(table: Table, system: System) -> dict[str, frozenset[str]]:
+    table.only(("all", *system.topology.tiers))
+    words = {tier: table.text(tier) for tier in table.values}
+    for tier, word in words.items():
+        if word not in ABILITIES:
+            raise table.error(tier, unknown_name("in_network", word, ABILITIES))
+    return {tier: ABILITIES[word] for tier, word in words.items()}
 
 
 def _endpoint(table: Mapping[str, Any], default: Endpoint) -> Endpoint:
