@@ -1,6 +1,7 @@
 """Communication-layer simulator: the types, the verification, the network models. Knows no product and no algorithm."""
 
 from commsim.algorithm import COMMUTATIVE, ROUNDS_APART, Algorithm, Constraint, Groups, algorithm
+from commsim.disturbance import Disturbance
 from commsim.errors import CommsimError
 from commsim.graphs import from_networkx
 from commsim.groups import within
@@ -42,6 +43,7 @@ __all__ = [
     "Algorithm",
     "CommsimError",
     "Constraint",
+    "Disturbance",
     "Endpoint",
     "Exchange",
     "Groups",

@@ -14,7 +14,7 @@ from commsim.topology import Floats
 SIMULATED_COLUMNS = (
     *("collective", "algorithm", "params", "root", "op", "dtype", "in_place", "system", "placement", "seed", "model"),
     *("library", "engine", "n_ranks", "n_bytes", "time_s", "algbw_Bps", "busbw_Bps", "bound_s", "bottleneck"),
-    *("n_messages", "wall_s"),
+    *("n_messages", "wall_s", "disturbance"),
 )
 MEASURED_COLUMNS = (
     *("collective", "algorithm", "params", "root", "op", "dtype", "in_place", "n_ranks", "n_bytes", "time_s"),
@@ -52,6 +52,8 @@ class Result:
         A time that no schedule can beat on this system.
     in_network : bool or None
         Whether switches reduce or copy for it: `bound_s` is then that of a network that does.
+    disturbance : str or None
+        Late starts, slow ranks and jitter of the simulation.
     n_wrong : int or None
         Elements that were wrong after the measured runs, over all ranks.
     """
@@ -76,6 +78,7 @@ class Result:
     bottleneck: str | None = None
     n_messages: int | None = None
     wall_s: float | None = None
+    disturbance: str | None = None
     time_min_s: float | None = None
     time_p99_s: float | None = None
     in_network: bool | None = None

@@ -8,6 +8,7 @@ import numpy as np
 
 from commsim.algorithm import Algorithm
 from commsim.bounds import bound_s
+from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import ImpossibleResultError, InputError, unknown_name
 from commsim.layout import Layout, MatrixLayout
 from commsim.models import MODELS
@@ -65,6 +66,7 @@ def simulate(
     dtype: str = "float32",
     counts: Ints | None = None,
     timeline: bool | Ints = False,
+    disturbance: Disturbance = NO_DISTURBANCE,
 ) -> Result:
     """Predict how long `algorithm` takes on `system`.
 
@@ -85,6 +87,8 @@ def simulate(
         For alltoallv: elements that each rank sends to each. `n_bytes` must then be what the busiest rank sends.
     timeline : bool or array of int
         Record every message (of these ranks); at most 5 million.
+    disturbance : Disturbance, optional
+        Late starts, slow ranks, jitter. Time counts from the earliest moment at which a rank may start.
 
     Returns
     -------
@@ -116,7 +120,7 @@ def simulate(
     schedule = Schedule(resolved, ranks, root)
     layout = _layout(schedule, size, dtype, counts)
     wanted = np.arange(ranks) if timeline is True else None if timeline is False else np.asarray(timeline)
-    done = MODELS[model].run(schedule, system, layout, wanted)
+    done = MODELS[model].run(schedule, system, layout, wanted, disturbance)
     collective = resolved.collective
     between = None if counts is None else np.asarray(counts) * item_bytes(dtype)
     bound = bound_s(collective, system, ranks, size, root, in_network=done.in_network, between=between)
@@ -131,7 +135,7 @@ def simulate(
         dtype=dtype,
         system=system.name,
         placement=system.placement,
-        seed=system.seed,
+        seed=disturbance.seed if disturbance.is_drawn else system.seed,
         model=model,
         engine=MODELS[model].engine,
         n_ranks=ranks,
@@ -142,6 +146,7 @@ def simulate(
         bottleneck=_bottleneck(system, time_s, done),
         n_messages=done.n_messages,
         wall_s=time.perf_counter() - started,
+        disturbance=None if disturbance.is_none else str(disturbance),
         finish_s=done.finish_s,
         link_bytes=done.link_bytes,
         link_busy_s=done.link_busy_s,

@@ -86,6 +86,11 @@ def parse_money(text: str | float) -> float:
     return _parse(text, "price", _MONEY, "300000USD or 300kUSD")
 
 
+def parse_share(text: str | float) -> float:
+    """``"5%"`` or ``"0.05"``."""
+    return _parse(text, "share", {"%": 0.01}, "5% or 0.05", bare=True)
+
+
 _PARSERS: dict[str, Callable[[str | float], float]] = {
     "_s_per_byte": parse_time_per_byte,
     "_bytes": parse_bytes,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from experiments.disturbances import Jitter, Skew, Stragglers, disturbance
+
 if TYPE_CHECKING:
     from commsim import Result
     from experiments.left_out import LeftOut
@@ -47,7 +49,7 @@ SystemSpec = Annotated[str, typer.Option("-s", "--system", help="NAME:key=value,
 Placement = Annotated[
     str, typer.Option("--placement", help="packed, round_robin, by_rail, random or file:PATH: ranks on devices")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="of the random placement")]
+Seed = Annotated[int | None, typer.Option("--seed", help="of all that is drawn: a random placement, skew, jitter")]
 Degrade = Annotated[
     list[str] | None,
     typer.Option("--degrade", help="LINK=SHARE or LINK=RATE, such as 'leaf0<->spine*=0.5'; repeatable"),
@@ -160,6 +162,9 @@ def simulate(
     seed: Seed = None,
     degrade: Degrade = None,
     fail: Fail = None,
+    skew: Skew = None,
+    straggler: Stragglers = None,
+    jitter: Jitter = None,
     file: UserFile = None,
     style: Format = "table",
     output: Output = None,
@@ -184,6 +189,7 @@ def simulate(
         seed=seed,
         degrade=degrade or (),
         fail=fail or (),
+        disturbance=disturbance(skew, straggler, jitter, seed),
     )
     _show(results, facts, left_out, style, output)
 

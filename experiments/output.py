@@ -129,6 +129,7 @@ def _from_csv(row: Mapping[str, str]) -> dict[str, Any]:
         "library",
         "engine",
         "bottleneck",
+        "disturbance",
     }
 
     def value(key: str, text: str) -> Any:

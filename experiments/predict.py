@@ -9,6 +9,7 @@ from typing import Any
 import commsim
 import topologies
 from commsim.collective import collective_named
+from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import ImpossibleResultError, RefusedError
 from commsim.link_changes import degradation
 from commsim.models import MODELS
@@ -36,6 +37,7 @@ def predict(
     seed: int | None = None,
     degrade: Sequence[str] = (),
     fail: Sequence[str] = (),
+    disturbance: Disturbance = NO_DISTURBANCE,
 ) -> tuple[list[commsim.Result], dict[str, Any], list[LeftOut]]:
     """Results, facts for people, and what was left out. Parameters as the command line has them.
 
@@ -46,7 +48,9 @@ def predict(
     ImpossibleResultError
         If the model's answer is below a bound, and nothing else was asked for.
     """
-    kind, machine = collective_named(collective), as_asked(topologies.find(system), placement, seed, degrade, fail)
+    of_placement = None if disturbance.is_drawn and placement != "random" else seed
+    machine = as_asked(topologies.find(system), placement, of_placement, degrade, fail)
+    kind = collective_named(collective)
     require_meaning(kind, root=root, dtype=dtype)
     ranks = machine.n_places if n_ranks is None else n_ranks
     moved = volume(kind, ranks, dtype, sizes, matrix)
@@ -56,6 +60,7 @@ def predict(
     results, left_out, impossible = [], list(choice.left_out), False
     cases = [(n_bytes, one) for n_bytes in moved.sizes for one in choice.algorithms]
     options: dict[str, Any] = {"n_ranks": ranks, "model": model, "root": root, "dtype": dtype, "counts": moved.counts}
+    options["disturbance"] = disturbance
     for n_bytes, one in track(cases, "simulating", len(cases), shown=len(cases) > 1):
         try:
             results.append(commsim.simulate(watched(one), machine, n_bytes, **options))
@@ -73,6 +78,8 @@ def predict(
     }
     if machine.placement != "packed":
         facts["placement"] = machine.placement + ("" if machine.seed is None else f", seed {machine.seed}")
+    if not disturbance.is_none:
+        facts["disturbance"] = str(disturbance)
     if machine.notes.get("oversubscribed"):
         facts["WARNING"] = "calibrated with more ranks than cores: do not trust its speed"
     if machine.price_usd is not None:

@@ -1,6 +1,10 @@
-"""What the suite says at its end, beside pytest's own lines."""
+"""What tests share, and what the suite says at its end beside pytest's own lines."""
 
 from collections import Counter
+
+import pytest
+
+from experiments import cli
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -14,3 +18,18 @@ def pytest_terminal_summary(terminalreporter):
         if by_kind:
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(by_kind.items()))
             terminalreporter.write_line(f"{key}: {by_kind.total()} ({kinds})")
+
+
+@pytest.fixture
+def commsim(monkeypatch, capsys):
+    """Run the program in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.delenv("COLUMNS", raising=False)
+        monkeypatch.setattr("sys.argv", ["commsim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run

@@ -1,9 +1,16 @@
 """The fluid model once more, readable: simpy processes, rates from scratch each time, one message at a time."""
 
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 
+import numpy as np
 import simpy
 
+from commsim import Schedule
+from commsim.disturbance import NO_DISTURBANCE
+from commsim.layout import Layout
+from commsim.messages import Matcher
+from commsim.models.contention_free import message_sizes
+from commsim.models.fluid import message_costs
 from commsim.program import Lanes
 
 
@@ -38,7 +45,7 @@ class Fabric:
 
     def carry(self, links, n_bytes, ceiling):
         done = self.env.event()
-        if n_bytes == 0 or not links:
+        if n_bytes <= 0 or not links:
             return done.succeed()
         self._settle()
         key = object()
@@ -70,71 +77,137 @@ class Fabric:
         self._again()
 
 
-class Machine:
-    """All ranks of a schedule; ``finish_s`` is when each has ended."""
+class Transfer:
+    """A message on its way: when its last byte left, when it was delivered."""
 
-    def __init__(self, schedule, system, costs_of):
-        self.env = simpy.Environment()
-        self.fabric = Fabric(self.env, system.topology)
-        self.system, self.schedule, self.costs_of = system, schedule, costs_of
-        self.unit = [simpy.Resource(self.env) for _ in range(schedule.n_ranks)]
-        self.posted = defaultdict(self.env.event)
-        self.finish_s = [0.0] * schedule.n_ranks
+    def __init__(self, env, fabric, message):
+        self.env, self.fabric, self.message = env, fabric, message
+        self.sent = {rank: env.event() for rank in message.senders}  # that it has posted its end
+        self.awaited = {rank: env.event() for rank in message.receivers}
+        self.left, self.delivered = env.event(), env.event()
+        env.process(self._run())
+
+    def _run(self):
+        m = self.message
+        yield self.env.all_of([*self.sent.values(), *([] if m.eager else self.awaited.values())])
+        yield self.env.timeout(m.overhead_s)
+        yield self.fabric.carry(m.links, m.n_bytes - m.eager, m.ceiling)
+        self.left.succeed()
+        yield self.env.timeout(m.latency_s)
+        yield self.env.all_of(self.awaited.values())
+        yield self.env.timeout(m.receive_overhead_s)
+        self.delivered.succeed()
+
+
+class Machine:
+    """All ranks of a schedule; ``finish_s`` is when each has ended.
+
+    ``steps``: lists of messages, and forks, lists of lists of steps.
+    """
+
+    def __init__(self, steps, topology, start_s):
+        self.env, self.steps, self.start_s = simpy.Environment(), steps, start_s
+        self.fabric = Fabric(self.env, topology)
+        self.unit = [simpy.Resource(self.env) for _ in start_s]
+        self.transfers = {}
+        self.finish_s = [0.0] * len(start_s)
 
     def run(self):
-        steps = [freeze(step) for step in self.schedule]
-        for rank in range(self.schedule.n_ranks):
-            self.env.process(self._rank(rank, steps))
+        for rank in range(len(self.start_s)):
+            self.env.process(self._rank(rank))
         self.env.run()
         return self.finish_s
 
-    def _rank(self, rank, steps):
-        yield self.env.process(self._lane(rank, steps, ()))
+    def _rank(self, rank):
+        yield self.env.timeout(self.start_s[rank])
+        yield self.env.process(self._lane(rank, self.steps, ()))
         self.finish_s[rank] = self.env.now
 
     def _lane(self, rank, steps, path):
         for index, step in enumerate(steps):
             where = (*path, index)
-            if isinstance(step, Lanes):
-                lanes = [self.env.process(self._lane(rank, lane, (*where, k))) for k, lane in enumerate(step.programs)]
+            if isinstance(step, Fork):
+                lanes = [self.env.process(self._lane(rank, lane, (*where, k))) for k, lane in enumerate(step.lanes)]
                 yield self.env.all_of(lanes)
                 continue
-            messages = self.costs_of(step)
             waits, previous = [], None
-            for number, m in enumerate(messages):
-                key = (where, number)
-                if m.src == rank:
-                    self.posted[key, "src"].succeed()
-                if m.dst == rank:
-                    self.posted[key, "dst"].succeed()
-                    arrival = self.env.process(self._message(m, key))
-                    self.posted[key, "run"].succeed(arrival)
-                    if m.reduction_s >= 0:
-                        previous = self.env.process(self._reduce(rank, m, arrival, previous))
-                        waits.append(previous)
-                    else:
-                        waits.append(arrival)
-                if m.src == rank and m.dst != rank:
-                    waits.append(self.env.process(self._sent(key)))
+            for number, message in enumerate(step):
+                if rank not in message.senders and rank not in message.receivers:
+                    continue
+                transfer = self._transfer((where, number), message)
+                if rank in message.senders:
+                    transfer.sent[rank].succeed()
+                    waits.append(transfer.left if message.eager else transfer.delivered)
+                if rank in message.receivers:
+                    transfer.awaited[rank].succeed()
+                    if message.reduction_s >= 0:
+                        previous = self.env.process(self._reduce(rank, message, transfer.delivered, previous))
+                    waits.append(previous if message.reduction_s >= 0 else transfer.delivered)
             if waits:
                 yield self.env.all_of(waits)
 
-    def _sent(self, key):
-        arrival = yield self.posted[key, "run"]
-        yield arrival
+    def _transfer(self, key, message):
+        if key not in self.transfers:
+            self.transfers[key] = Transfer(self.env, self.fabric, message)
+        return self.transfers[key]
 
-    def _message(self, m, key):
-        yield self.posted[key, "src"] & self.posted[key, "dst"]
-        yield self.env.timeout(m.overhead_s)
-        yield self.fabric.carry(m.links, m.n_bytes, m.ceiling)
-        yield self.env.timeout(m.latency_s + m.overhead_s)
-
-    def _reduce(self, rank, m, arrival, previous):
+    def _reduce(self, rank, message, arrival, previous):
         yield arrival if previous is None else arrival & previous
         with self.unit[rank].request() as turn:
             yield turn
-            yield self.env.timeout(m.reduction_s)
+            yield self.env.timeout(message.reduction_s)
 
 
-def freeze(step):
-    return Lanes(tuple([freeze(s) for s in lane] for lane in step.programs)) if isinstance(step, Lanes) else step
+Message = namedtuple(
+    "Message",
+    "senders receivers links n_bytes ceiling overhead_s receive_overhead_s latency_s reduction_s eager",
+)
+Fork = namedtuple("Fork", "lanes")
+
+
+class Written:
+    """A schedule as lists of messages, each with its costs: what :class:`Machine` takes."""
+
+    def __init__(self, schedule, layout, system, disturbance):
+        self.system, self.layout, self.matcher = system, layout, Matcher(schedule)
+        self.disturbance, self.slow = disturbance, disturbance.slowdown(schedule.n_ranks)
+        self.n_messages = 0
+        self.steps = [self._step(step) for step in schedule]
+
+    def _step(self, step):
+        if isinstance(step, Lanes):
+            return Fork([[self._step(inner) for inner in lane] for lane in step.programs])
+        parts = [part for part in (self.matcher.messages(e, 0) for e in step) if len(part.src)]
+        if not parts:
+            return []
+        src, dst = (np.concatenate([getattr(part, end) for part in parts]) for end in ("src", "dst"))
+        n_bytes = np.concatenate([np.broadcast_to(message_sizes(p, self.layout), len(p.src)) for p in parts])
+        reduces = np.repeat([p.reduce for p in parts], [len(p.src) for p in parts])
+        costs = message_costs(self.system.endpoint, src, dst, n_bytes, reduces)
+        path = self.system.topology.path(src, dst)
+        return [self._message(i, src, dst, n_bytes, path, *costs) for i in range(len(src))]
+
+    def _message(self, i, src, dst, n_bytes, path, overhead, share, reduction):
+        [stretch] = self.disturbance.stretches(np.array([self.n_messages]))
+        self.n_messages += 1
+        sender, receiver = int(src[i]), int(dst[i])
+        return Message(
+            {sender},
+            {receiver},
+            {int(hop) for hop in path.hops[i] if hop >= 0},
+            int(n_bytes[i]),
+            share[i] * path.bandwidth_Bps[i] if share[i] < 1 else np.inf,
+            overhead[i] * self.slow[sender] * stretch,
+            overhead[i] * self.slow[receiver] * stretch,
+            path.latency_s[i] * stretch,
+            reduction[i] * self.slow[receiver] if reduction[i] >= 0 else -1.0,
+            eager=False,
+        )
+
+
+def readable(one, system, n_elements, n_ranks, disturbance=NO_DISTURBANCE):
+    """When every rank ends."""
+    schedule = Schedule(one.resolved(n_ranks, 4 * n_elements), n_ranks)
+    layout = Layout.of(schedule.space, one.collective, n_ranks, n_elements, 4)
+    written = Written(schedule, layout, system, disturbance)
+    return Machine(written.steps, system.topology, disturbance.starts(n_ranks).tolist()).run()

@@ -10,25 +10,9 @@ from pathlib import Path
 import pytest
 
 from collectives.registry import names_of
-from experiments import cli
 
 STAR = "star:hosts=8,bandwidth=25GB/s,latency=500ns"
 README = Path(__file__).parent.parent / "README.md"
-
-
-@pytest.fixture
-def commsim(monkeypatch, capsys):
-    """Run the program in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.delenv("COLUMNS", raising=False)
-        monkeypatch.setattr("sys.argv", ["commsim", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_simulate_prints_the_table_and_the_bottleneck(commsim):

@@ -1,6 +1,5 @@
 """The fluid model: fair shares against a linear program, hockney where nothing is shared, and a readable reference."""
 
-from collections import namedtuple
 from dataclasses import replace
 
 import numpy as np
@@ -8,18 +7,13 @@ import pytest
 from scipy.optimize import linprog
 
 import topologies
-from commsim import COMMUTATIVE, Schedule, algorithm, chunk, exchange, lanes, simulate
+from commsim import COMMUTATIVE, algorithm, chunk, exchange, lanes, simulate
 from commsim.errors import RefusedError, ScheduleError
-from commsim.layout import Layout
-from commsim.messages import Matcher
 from commsim.models import MODELS
-from commsim.models.contention_free import message_sizes
-from commsim.models.fluid import MessageTable, message_costs, play
+from commsim.models.fluid import MessageTable, play
 from commsim.models.max_min import add, max_min_rates, network, remove, solve
-from tests.fluid_reference import Machine
+from tests.fluid_reference import readable
 from tests.variants import find
-
-Message = namedtuple("Message", "src dst links n_bytes ceiling overhead_s latency_s reduction_s")
 
 
 def by_linear_programs(paths, capacity, ceiling):
@@ -123,30 +117,6 @@ def two_rings(rank, n_ranks):
             yield [exchange(to, source, send=chunk(first + send), receive=chunk(first + receive), reduce=reduce)]
 
     yield lanes(ring(1, 0), ring(-1, n_ranks))
-
-
-def readable(one, system, n_elements, n_ranks):
-    """When every rank ends, by the reference."""
-    schedule = Schedule(one.resolved(n_ranks, 4 * n_elements), n_ranks)
-    layout = Layout.of(schedule.space, one.collective, n_ranks, n_elements, 4)
-    matcher, topology = Matcher(schedule), system.topology
-
-    def costs_of(step):
-        found = []
-        parts = [matcher.messages(e, 0) for e in step]
-        src, dst = (np.concatenate([getattr(p, end) for p in parts]) for end in ("src", "dst"))
-        n_bytes = np.concatenate([np.broadcast_to(message_sizes(p, layout), len(p.src)) for p in parts])
-        reduces = np.repeat([p.reduce for p in parts], [len(p.src) for p in parts])
-        path = topology.path(src, dst)
-        overhead, share, reduction = message_costs(system.endpoint, src, dst, n_bytes, reduces)
-        for i in range(len(src)):
-            hops = [int(hop) for hop in path.hops[i] if hop >= 0]
-            ceiling = share[i] * path.bandwidth_Bps[i] if share[i] < 1 else np.inf
-            costs = (int(n_bytes[i]), ceiling, overhead[i], path.latency_s[i], reduction[i])
-            found.append(Message(int(src[i]), int(dst[i]), hops, *costs))
-        return found
-
-    return Machine(schedule, system, costs_of).run()
 
 
 SYSTEMS = [

@@ -8,11 +8,12 @@ add up. What every link must have carried is recorded, so that an answer below i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher, Messages
@@ -34,7 +35,8 @@ class Batch:
     src: Ints
     dst: Ints
     n_bytes: Any
-    overhead_s: Any
+    overhead_s: Any  # of its sender
+    receive_overhead_s: Any
     wire_s: Floats  # on its slowest link, alone
     out_wait_s: Floats  # all that shares its first link in this step, its own wire time included
     in_wait_s: Floats  # the same for its last link
@@ -48,9 +50,16 @@ class Model:
     description: str
     engine = "contention-free"
 
-    def run(self, schedule: Schedule, system: System, layout: Layout, timeline_ranks: Ints | None = None) -> Run:
+    def run(
+        self,
+        schedule: Schedule,
+        system: System,
+        layout: Layout,
+        timeline_ranks: Ints | None = None,
+        disturbance: Disturbance = NO_DISTURBANCE,
+    ) -> Run:
         """Advance every rank's clock through the schedule; see :func:`run`."""
-        return run(schedule, system, layout, self, timeline_ranks)
+        return run(schedule, system, layout, self, timeline_ranks, disturbance)
 
     def charged_bytes(self, n_bytes: Any) -> Any:
         """Bytes that the model puts on a link for a message."""
@@ -84,7 +93,7 @@ class Hockney(Model):
     def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
         start = np.maximum(clock[batch.src], clock[batch.dst])
         wire = np.maximum(batch.out_wait_s, batch.in_wait_s)
-        delivered = start + batch.latency_s + 2 * batch.overhead_s + wire
+        delivered = start + batch.latency_s + (batch.overhead_s + batch.receive_overhead_s) + wire
         return start, delivered, delivered
 
 
@@ -109,7 +118,7 @@ class LogGP(Model):
         if gap_s:  # a local move does not use the port
             free = sent + np.maximum(gap_s - batch.overhead_s, 0.0)
             np.maximum.at(gate, batch.src, np.where(batch.src == batch.dst, 0.0, free))
-        delivered = np.maximum(last_byte + batch.latency_s, clock[batch.dst]) + batch.overhead_s
+        delivered = np.maximum(last_byte + batch.latency_s, clock[batch.dst]) + batch.receive_overhead_s
         return start, sent, delivered
 
 
@@ -128,7 +137,14 @@ class Run:
     timeline: Timeline | None
 
 
-def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeline_ranks: Ints | None = None) -> Run:
+def run(
+    schedule: Schedule,
+    system: System,
+    layout: Layout,
+    model: Model,
+    timeline_ranks: Ints | None = None,
+    disturbance: Disturbance = NO_DISTURBANCE,
+) -> Run:
     """Advance every rank's clock through the schedule, step by step.
 
     Parameters
@@ -140,6 +156,7 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
     model : Model
     timeline_ranks : array, optional
         Record the messages that these ranks send or receive.
+    disturbance : Disturbance, optional
 
     Raises
     ------
@@ -148,7 +165,8 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
     RefusedError
         If the schedule forks lanes, or asks of the fabric what the system's cannot do.
     """
-    clock, gate, reduction = (np.zeros(schedule.n_ranks) for _ in range(3))
+    gate, reduction = (np.zeros(schedule.n_ranks) for _ in range(2))
+    clock, slow = disturbance.starts(schedule.n_ranks), disturbance.slowdown(schedule.n_ranks)
     traffic, matcher = _Traffic(system.topology), Matcher(schedule)
     rows: list[tuple[Any, ...]] = []
     n_messages = n_steps = n_rows = 0
@@ -173,15 +191,17 @@ def run(schedule: Schedule, system: System, layout: Layout, model: Model, timeli
         pattern = traffic.pattern(key, src, dst, one_each, parts)
         charged = model.charged_bytes(n_bytes)
         batch = _batch(pattern, n_bytes, charged, system.endpoint, model)
+        if not disturbance.is_none:
+            batch = _disturbed(batch, slow, disturbance.stretches(np.arange(n_messages - len(src), n_messages)))
         traffic.add(pattern, n_bytes, charged)
-        latency_s += float((batch.latency_s + 2 * batch.overhead_s).max(initial=0.0))
+        latency_s += float((batch.latency_s + batch.overhead_s + batch.receive_overhead_s).max(initial=0.0))
         start, released, delivered = model.delivery(clock, gate, batch, system.endpoint.gap_s)
         if timeline_ranks is not None:
             rows.append(_timeline_rows(index, src, dst, n_bytes, start, delivered, timeline_ranks))
             n_rows += len(rows[-1][1])
             if n_rows > TIMELINE_ROWS:
                 raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
-        clock = _advance(clock, batch, released, delivered, reduces, reduction, system.endpoint, pattern)
+        clock = _advance(clock, batch, released, delivered, reduces, slow, reduction, system.endpoint, pattern)
     link_bytes, link_busy = traffic.totals()
     timeline = None if timeline_ranks is None else _timeline(rows)
     return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, in_network, timeline)
@@ -305,7 +325,16 @@ def _batch(pattern: _Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mo
     if pattern.shared:
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
         out_wait, in_wait = _port_waits(pattern, wire, gap)
-    return Batch(pattern.src, pattern.dst, n_bytes, overhead, wire, out_wait, in_wait, path.latency_s)
+    return Batch(pattern.src, pattern.dst, n_bytes, overhead, overhead, wire, out_wait, in_wait, path.latency_s)
+
+
+def _disturbed(batch: Batch, slow: Floats, stretch: Floats) -> Batch:
+    return replace(
+        batch,
+        overhead_s=batch.overhead_s * slow[batch.src] * stretch,
+        receive_overhead_s=batch.receive_overhead_s * slow[batch.dst] * stretch,
+        latency_s=batch.latency_s * stretch,
+    )
 
 
 def _copies(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
@@ -358,6 +387,7 @@ def _advance(
     released: Floats,
     delivered: Floats,
     reduces: Any,
+    slow: Floats,
     reduction: Floats,
     endpoint: Endpoint,
     pattern: _Pattern,
@@ -365,7 +395,7 @@ def _advance(
     """The clocks after the step: a rank waits for its sends, receives and reductions, which run one at a time."""
     done = clock.copy()
     overhead, throughput_Bps = endpoint.reduction.at(batch.n_bytes)
-    cost = np.broadcast_to((overhead + batch.n_bytes / throughput_Bps) * reduces, len(delivered))
+    cost = (overhead + batch.n_bytes / throughput_Bps) * reduces * slow[batch.dst]
     if pattern.one_each:
         done[batch.src] = np.maximum(done[batch.src], released)
         done[batch.dst] = np.maximum(done[batch.dst], delivered + cost)

@@ -34,12 +34,13 @@ class Messages(NamedTuple):
     n_bytes: Any
     wire_bytes: Any  # as the flow has to carry them
     ceiling_Bps: Any
-    overhead_s: Any
+    overhead_s: Any  # before its first byte leaves
+    receive_overhead_s: Any  # after its last byte is there
+    latency_s: Any
     eager: Any
     reduction_s: Any
     pair: Any
     paths: Any
-    latency_s: Any  # (n_pairs,)
 
 
 class Gates(NamedTuple):
@@ -177,7 +178,7 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
                         begin_s += m.overhead_s[message]
                         size = _push(heap_s, heap_id, size, begin_s, (message << KIND_BITS) | BEGIN)
                     elif end == RECEIVER and arrived[message]:
-                        there_s = now + m.overhead_s[message]
+                        there_s = now + m.receive_overhead_s[message]
                         size = _push(heap_s, heap_id, size, there_s, (message << KIND_BITS) | DELIVER)
                 continue
             while len(heap_s) < size + 8:
@@ -209,17 +210,17 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
                         out.link_wire[link] += m.wire_bytes[number]
                 if gap_s > 0:
                     port_free_s[src] = max(port_free_s[src], now + max(gap_s - m.overhead_s[number], 0.0))
-                there_s = now + m.latency_s[pair]
+                there_s = now + m.latency_s[number]
                 if m.eager[number]:
                     size = _signal(gates, m.then_src[number], now, heap_s, heap_id, size)
                     size = _push(heap_s, heap_id, size, there_s, (number << KIND_BITS) | ARRIVE)
                 else:
-                    there_s += m.overhead_s[number]
+                    there_s += m.receive_overhead_s[number]
                     size = _push(heap_s, heap_id, size, there_s, (number << KIND_BITS) | DELIVER)
             elif kind == ARRIVE:
                 arrived[number] = True
                 if posted[number] & RECEIVER:
-                    there_s = now + m.overhead_s[number]
+                    there_s = now + m.receive_overhead_s[number]
                     size = _push(heap_s, heap_id, size, there_s, (number << KIND_BITS) | DELIVER)
             elif kind == DELIVER:
                 out.end_s[number] = now

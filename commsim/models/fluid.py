@@ -8,11 +8,12 @@ once, and nothing is lost or queued.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher
@@ -34,7 +35,14 @@ class Fluid:
     description = "max-min fair sharing of every link, event by event (Velho, Legrand 2009)"
     engine = "events"
 
-    def run(self, schedule: Schedule, system: System, layout: Layout, timeline_ranks: Ints | None = None) -> Run:
+    def run(
+        self,
+        schedule: Schedule,
+        system: System,
+        layout: Layout,
+        timeline_ranks: Ints | None = None,
+        disturbance: Disturbance = NO_DISTURBANCE,
+    ) -> Run:
         """Play all messages of a schedule.
 
         Parameters
@@ -45,6 +53,7 @@ class Fluid:
         layout : Layout
         timeline_ranks : array, optional
             Record the messages that these ranks send or receive.
+        disturbance : Disturbance, optional
 
         Raises
         ------
@@ -53,7 +62,8 @@ class Fluid:
         RefusedError
             If the schedule asks the fabric to reduce or to multicast.
         """
-        return play(_Unrolled(schedule, layout, system.endpoint).table(), system, timeline_ranks)
+        table = _Unrolled(schedule, layout, system.endpoint).table()
+        return play(disturbed(table, disturbance), system, timeline_ranks)
 
 
 @dataclass
@@ -63,7 +73,8 @@ class MessageTable:
     A gate opens when all that it waits for has happened. ``post_src`` and ``post_dst`` are the gates that post the
     two ends of a message, ``then_src`` and ``then_dst`` those that wait for them. ``reduction_s`` is negative where
     the receiver only copies; reductions posted by one gate run in the order of messages. ``chain_from``,
-    ``chain_to``: gates that open others.
+    ``chain_to``: gates that open others. ``opens_s`` (n_gates,): no gate opens before. ``receive_overhead_s``: where
+    the receiver's overhead is not the sender's; ``stretch``: of its latency.
     """
 
     n_ranks: int
@@ -85,6 +96,9 @@ class MessageTable:
     chain_from: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     chain_to: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     n_steps: int = 0
+    opens_s: Floats | None = None
+    receive_overhead_s: Floats | None = None
+    stretch: Floats | None = None
 
 
 class _Unrolled:
@@ -210,6 +224,26 @@ def message_costs(
     return overhead * remote, np.broadcast_to(share, len(src)).astype(np.float64), reduction
 
 
+def disturbed(table: MessageTable, disturbance: Disturbance) -> MessageTable:
+    """The same messages: nothing is posted at a rank before it starts, slow ranks take longer, messages jitter."""
+    if disturbance.is_none:
+        return table
+    start_s, slow = disturbance.starts(table.n_ranks), disturbance.slowdown(table.n_ranks)
+    stretch = disturbance.stretches(np.arange(len(table.src)))
+    opens_s = np.zeros(table.n_gates) if table.opens_s is None else table.opens_s.copy()
+    ends = ((table.post_src, table.src), (table.post_dst, table.dst), (table.last_gate, np.arange(table.n_ranks)))
+    for gate, rank in ends:
+        np.maximum.at(opens_s, gate, start_s[rank])
+    return replace(
+        table,
+        overhead_s=table.overhead_s * slow[table.src] * stretch,
+        receive_overhead_s=table.overhead_s * slow[table.dst] * stretch,
+        reduction_s=np.where(table.reduction_s < 0, -1.0, table.reduction_s * slow[table.dst]),
+        stretch=stretch,
+        opens_s=opens_s,
+    )
+
+
 def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None) -> Run:
     """Play a table of messages on a system, event by event.
 
@@ -236,11 +270,12 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         ),  # eager, as LogGP counts: m - 1 bytes after the first
         np.where(table.share < 1, table.share * bandwidth_Bps, np.inf),
         table.overhead_s,
+        table.overhead_s if table.receive_overhead_s is None else table.receive_overhead_s,
+        path.latency_s[pair] * (1.0 if table.stretch is None else table.stretch),
         table.eager,
         table.reduction_s,
         pair.astype(np.int64),
         _packed(paths).astype(np.int64),
-        path.latency_s,
     )
     gates = Gates(**_gates(table))
     out = Outcome(
@@ -263,7 +298,7 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         link_bytes = np.bincount(np.maximum(hops[pair], 0).ravel(), each.ravel(), len(links.src))
         busy_s = busy_s[links.medium]
     latest = np.zeros(table.n_steps + 1)
-    np.maximum.at(latest, table.step, path.latency_s[pair] + 2 * table.overhead_s)
+    np.maximum.at(latest, table.step, messages.latency_s + messages.overhead_s + messages.receive_overhead_s)
     return Run(
         gates.opens_s[table.last_gate],
         out.reduced_s,
@@ -306,7 +341,8 @@ def _gates(table: MessageTable) -> dict[str, Any]:
     reduced = np.flatnonzero(table.reduction_s >= 0)
     columns = {"": (posts, np.arange(2 * n)), "order_": (table.post_dst[reduced], reduced)}
     columns["chain_"] = (table.chain_from, table.chain_to)
-    made: dict[str, Any] = {"waits": waits, "opens_s": np.zeros(n_gates)}
+    opens_s = np.zeros(n_gates) if table.opens_s is None else table.opens_s.copy()
+    made: dict[str, Any] = {"waits": waits, "opens_s": opens_s}
     for word, (gate, what) in columns.items():
         listed = {"": "ends", "order_": "order", "chain_": "chain"}[word]
         made[f"{word}first"] = np.append(0, np.cumsum(np.bincount(gate, minlength=n_gates)))
