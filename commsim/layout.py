@@ -75,6 +75,11 @@ class Layout:
         """Whether all chunks have one size."""
         return self.n_elements % self.n_chunks == 0
 
+    @property
+    def depends_on_rank(self) -> bool:
+        """Whether a chunk's size depends on whose it is."""
+        return False
+
     def n_total(self, rank: int) -> int:
         """Elements of all buffers of a rank."""
         return self.n_buffers * self.n_elements
@@ -174,6 +179,11 @@ class MatrixLayout(Layout):
     def is_uniform(self) -> bool:
         """Never: sizes are looked up."""
         return False
+
+    @property
+    def depends_on_rank(self) -> bool:
+        """Always."""
+        return True
 
     def n_total(self, rank: int) -> int:
         """Elements of both buffers of a rank."""

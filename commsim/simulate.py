@@ -137,7 +137,7 @@ def simulate(
         placement=system.placement,
         seed=disturbance.seed if disturbance.is_drawn else system.seed,
         model=model,
-        engine=MODELS[model].engine,
+        engine=done.engine,
         n_ranks=ranks,
         n_bytes=size,
         time_s=time_s,

@@ -382,7 +382,7 @@ def test_bytes_are_conserved_link_by_link(case, spec):
 def test_traffic_is_the_same_when_few_patterns_are_kept(monkeypatch):
     system, ring = topologies.find(SYSTEMS[1]), registry.find("broadcast", "chain:segments=7")
     kept = simulate(ring, system, "1MiB")
-    monkeypatch.setattr("commsim.models.contention_free.PATTERNS_KEPT", 2)
+    monkeypatch.setattr("commsim.models.patterns.PATTERNS_KEPT", 2)
     flushed = simulate(ring, system, "1MiB")
     np.testing.assert_allclose(flushed.link_bytes, kept.link_bytes, rtol=1e-12)
     np.testing.assert_allclose(flushed.link_busy_s, kept.link_busy_s, rtol=1e-12)

@@ -8,7 +8,7 @@ add up. What every link must have carried is recorded, so that an answer below i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,21 +17,23 @@ from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher, Messages
-from commsim.program import Lanes
+from commsim.models.patterns import Pattern, Traffic
+from commsim.models.rounds import Rounds, round_sizes
+from commsim.program import Exchange, Lanes, Repeat
 from commsim.result import Timeline
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 from commsim.system import Endpoint, System
-from commsim.topology import NO_LINK, Floats, Path, Topology
+from commsim.topology import NO_LINK, Floats
 
 TIMELINE_ROWS = 5_000_000
-PATTERNS_KEPT = 64
 
 
 @dataclass(frozen=True)
 class Batch:
     """The messages of one step, arrays (n,), in exchange order, with what the network does to them."""
 
+    pattern: Pattern
     src: Ints
     dst: Ints
     n_bytes: Any
@@ -61,6 +63,25 @@ class Model:
         """Advance every rank's clock through the schedule; see :func:`run`."""
         return run(schedule, system, layout, self, timeline_ranks, disturbance)
 
+    def refuse_lanes(self, schedule: Schedule) -> None:
+        """Called where a schedule forks.
+
+        Raises
+        ------
+        RefusedError
+        """
+        raise RefusedError(
+            f"{schedule.algorithm.spec} forks lanes, whose sharing of a port {self.name} does not model; use the "
+            "model fluid, or a form without lanes"
+        )
+
+    def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
+        """Whether :class:`Rounds` is this model for a pattern that is repeated."""
+        return False
+
+    def carried_rounds(self, pattern: Pattern, begin_s: Floats, end_s: Floats) -> None:
+        """Told of every repetition: when each message's first byte of the first time and last byte of the last pass."""
+
     def charged_bytes(self, n_bytes: Any) -> Any:
         """Bytes that the model puts on a link for a message."""
         raise NotImplementedError
@@ -83,6 +104,10 @@ class Hockney(Model):
 
     name = "hockney"
     description = "alpha + n*beta, both ends held until delivery (Hockney 1994); contention is not modelled"
+
+    def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
+        both = np.all(pattern.both_ways) or not np.any(pattern.both_ways)
+        return not pattern.shared and pattern.remote is True and (endpoint.both_ways is None or bool(both))
 
     def charged_bytes(self, n_bytes: Any) -> Any:
         return n_bytes
@@ -135,6 +160,7 @@ class Run:
     n_steps: int
     in_network: bool  # whether switches reduced or copied
     timeline: Timeline | None
+    engine: str
 
 
 def run(
@@ -165,46 +191,118 @@ def run(
     RefusedError
         If the schedule forks lanes, or asks of the fabric what the system's cannot do.
     """
-    gate, reduction = (np.zeros(schedule.n_ranks) for _ in range(2))
-    clock, slow = disturbance.starts(schedule.n_ranks), disturbance.slowdown(schedule.n_ranks)
-    traffic, matcher = _Traffic(system.topology), Matcher(schedule)
-    rows: list[tuple[Any, ...]] = []
-    n_messages = n_steps = n_rows = 0
-    latency_s = 0.0
-    in_network = False
-    for index, step in enumerate(schedule):
-        if isinstance(step, Lanes):
-            raise RefusedError(
-                f"{schedule.algorithm.spec} forks lanes, whose sharing of a port {model.name} does not model; "
-                "use a form without lanes, until the model fluid is there"
-            )
-        n_steps += 1
-        parts = [matcher.messages(exchange, index) for exchange in step]
+    clocks = _Clocks(schedule, system, layout, model, timeline_ranks, disturbance)
+    for block in schedule.blocks():
+        if isinstance(block, Lanes):
+            model.refuse_lanes(schedule)
+        elif isinstance(block, Repeat):
+            clocks.repeat(block)
+        else:
+            clocks.step(block)
+    return clocks.done()
+
+
+class _Clocks:
+    """When each rank has ended the steps so far, and what was carried."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        system: System,
+        layout: Layout,
+        model: Model,
+        timeline_ranks: Ints | None,
+        disturbance: Disturbance,
+    ) -> None:
+        self._schedule, self._system, self._layout, self._model = schedule, system, layout, model
+        self._gate, self._reduction = (np.zeros(schedule.n_ranks) for _ in range(2))
+        self._disturbance, self._slow = disturbance, disturbance.slowdown(schedule.n_ranks)
+        self._clock = disturbance.starts(schedule.n_ranks)
+        self._traffic, self._matcher = Traffic(system.topology), Matcher(schedule)
+        self._ranks = timeline_ranks
+        self._rows: list[tuple[Any, ...]] = []
+        self._n_messages = self._n_steps = self._n_rows = 0
+        self._latency_s = 0.0
+        self._in_network = self._extrapolated = False
+
+    def repeat(self, block: Repeat) -> None:
+        """A step several times over: as rounds if it is simple enough, else one by one."""
+        if block.times == 0:
+            return
+        alike = self._ranks is None and self._disturbance.is_none
+        if not alike or not self._rounds(block):
+            for step in block.steps():
+                self.step(step)
+
+    def step(self, step: list[Exchange]) -> None:
+        """One step of all ranks."""
+        parts = self._matched(step)
+        self._n_steps += 1
         if not parts:
-            continue
+            return
+        src, dst, n_bytes, reduces, one_each, key = _joined(parts, self._layout)
+        self._n_messages += len(src)
+        pattern = self._traffic.pattern(key, src, dst, one_each, parts)
+        charged, endpoint = self._model.charged_bytes(n_bytes), self._system.endpoint
+        batch = _batch(pattern, n_bytes, charged, endpoint, self._model)
+        if not self._disturbance.is_none:
+            stretch = self._disturbance.stretches(np.arange(self._n_messages - len(src), self._n_messages))
+            batch = _disturbed(batch, self._slow, stretch)
+        self._traffic.add(pattern, n_bytes, charged)
+        self._latency_s += float((batch.latency_s + batch.overhead_s + batch.receive_overhead_s).max(initial=0.0))
+        start, released, delivered = self._model.delivery(self._clock, self._gate, batch, endpoint.gap_s)
+        if self._ranks is not None:
+            self._rows.append(_timeline_rows(self._n_steps - 1, src, dst, n_bytes, start, delivered, self._ranks))
+            self._n_rows += len(self._rows[-1][1])
+            if self._n_rows > TIMELINE_ROWS:
+                raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
+        ends, slow = (released, delivered), self._slow
+        self._clock = _advance(self._clock, batch, *ends, reduces, slow, self._reduction, endpoint, pattern)
+
+    def done(self) -> Run:
+        """What is known at the end."""
+        timeline = None if self._ranks is None else _timeline(self._rows)
+        return Run(
+            self._clock,
+            self._reduction,
+            self._latency_s,
+            *self._traffic.totals(),
+            self._n_messages,
+            self._n_steps,
+            self._in_network,
+            timeline,
+            self._model.engine + (", repetitions extrapolated" if self._extrapolated else ""),
+        )
+
+    def _matched(self, step: list[Exchange]) -> list[Messages]:
+        parts = [self._matcher.messages(exchange, self._n_steps) for exchange in step]
         for part in parts:
             if part.fabric and len(part.src):
-                system.require_fabric(part.fabric, part.src, part.dst, schedule.algorithm.spec)
-                in_network = True
-        src, dst, n_bytes, reduces, one_each, key = _joined(parts, layout)
-        n_messages += len(src)
-        pattern = traffic.pattern(key, src, dst, one_each, parts)
-        charged = model.charged_bytes(n_bytes)
-        batch = _batch(pattern, n_bytes, charged, system.endpoint, model)
-        if not disturbance.is_none:
-            batch = _disturbed(batch, slow, disturbance.stretches(np.arange(n_messages - len(src), n_messages)))
-        traffic.add(pattern, n_bytes, charged)
-        latency_s += float((batch.latency_s + batch.overhead_s + batch.receive_overhead_s).max(initial=0.0))
-        start, released, delivered = model.delivery(clock, gate, batch, system.endpoint.gap_s)
-        if timeline_ranks is not None:
-            rows.append(_timeline_rows(index, src, dst, n_bytes, start, delivered, timeline_ranks))
-            n_rows += len(rows[-1][1])
-            if n_rows > TIMELINE_ROWS:
-                raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
-        clock = _advance(clock, batch, released, delivered, reduces, slow, reduction, system.endpoint, pattern)
-    link_bytes, link_busy = traffic.totals()
-    timeline = None if timeline_ranks is None else _timeline(rows)
-    return Run(clock, reduction, latency_s, link_bytes, link_busy, n_messages, n_steps, in_network, timeline)
+                self._system.require_fabric(part.fabric, part.src, part.dst, self._schedule.algorithm.spec)
+                self._in_network = True
+        return parts
+
+    def _rounds(self, block: Repeat) -> bool:
+        """The whole repetition, if a compiled loop may do it; whether it did."""
+        parts = self._matched(block.step)
+        if len(parts) != 1 or not parts[0].one_each or parts[0].fabric or not len(parts[0].src):
+            return False
+        part, endpoint = parts[0], self._system.endpoint
+        table = round_sizes(part.receive, block, self._layout)
+        pattern = self._traffic.pattern(part.key, part.src, part.dst, True, parts)
+        if table is None or not self._model.advances_rounds(pattern, endpoint):
+            return False
+        message = endpoint.both_ways if endpoint.both_ways and np.all(pattern.both_ways) else endpoint.message
+        rounds = Rounds.of(table, block.times, pattern, message, endpoint.reduction if part.reduce else None)
+        begin_s = np.maximum(self._clock[part.src], self._clock[part.dst]) + rounds.overhead_s[table.place]
+        end_s = rounds.advance(self._clock, self._reduction)
+        self._model.carried_rounds(pattern, begin_s, end_s)
+        self._traffic.add(pattern, rounds.carried, rounds.carried)
+        self._n_messages += len(part.src) * block.times
+        self._n_steps += block.times
+        self._latency_s += rounds.latency_s
+        self._extrapolated |= rounds.extrapolated
+        return True
 
 
 def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool, bytes]:
@@ -237,82 +335,7 @@ def message_sizes(messages: Messages, layout: Layout) -> Any:
     return received
 
 
-@dataclass(eq=False)
-class _Pattern:
-    """Who sends to whom: everything about a step that does not depend on sizes."""
-
-    src: Ints
-    dst: Ints
-    path: Path
-    one_each: bool
-    remote: Any  # array of bool, or True where no message is to oneself
-    both_ways: Any  # array of bool: one of its ends sends and receives
-    ports: Ints  # (n, 2): what its first and its last link share with other messages
-    shared: bool  # whether some port carries more than one message
-    copies: Ints | None  # of messages that switches copy from one, or reduce to one: which set each belongs to, or -1
-    out_weight: Any  # share of a message's bytes that its first link carries for it
-    in_weight: Any  # the same of its last link
-    n_bytes: Floats = field(init=False)  # carried so far
-    charged: Floats = field(init=False)  # the same as the model counts them
-
-    def __post_init__(self) -> None:
-        self.n_bytes, self.charged = np.zeros(len(self.src)), np.zeros(len(self.src))
-
-
-class _Traffic:
-    """Patterns seen lately, and what all links carried."""
-
-    def __init__(self, topology: Topology) -> None:
-        self._topology = topology
-        self._patterns: dict[bytes, _Pattern] = {}
-        self._bytes, self._charged = np.zeros(topology.n_links), np.zeros(topology.n_links)
-
-    def pattern(self, key: bytes, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> _Pattern:
-        found = self._patterns.get(key)
-        if found is None:
-            if len(self._patterns) >= PATTERNS_KEPT:
-                self._flush(self._patterns.pop(next(iter(self._patterns))))
-            found = self._patterns[key] = self._new(src, dst, one_each, parts)
-        return found
-
-    def _new(self, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> _Pattern:
-        path = self._topology.path(src, dst)
-        here = src == dst
-        n = max(int(src.max(initial=0)), int(dst.max(initial=0))) + 1
-        sends, receives = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-        sends[src[~here]] = receives[dst[~here]] = True
-        both = sends & receives
-        ports = _ports(path, self._topology)
-        shared = len(np.unique(ports[ports >= 0])) < (ports >= 0).sum()
-        remote = ~here if here.any() else True
-        sets = _copies(parts)
-        return _Pattern(src, dst, path, one_each, remote, both[src] | both[dst], ports, shared, *sets)
-
-    def add(self, pattern: _Pattern, n_bytes: Any, charged: Any) -> None:
-        pattern.n_bytes += n_bytes
-        pattern.charged += charged
-
-    def _flush(self, pattern: _Pattern) -> None:
-        hops = pattern.path.hops
-        used = hops != NO_LINK
-        row, link = used.nonzero()[0], hops[used]
-        weight: Any = 1.0
-        if pattern.copies is not None:
-            mine = pattern.copies[row]
-            each = np.where(mine >= 0, mine, len(hops) + row)
-            _, which, count = np.unique(each * self._topology.n_links + link, return_inverse=True, return_counts=True)
-            weight = 1 / count[which]
-        self._bytes += np.bincount(link, pattern.n_bytes[row] * weight, self._topology.n_links)
-        self._charged += np.bincount(link, pattern.charged[row] * weight, self._topology.n_links)
-
-    def totals(self) -> tuple[Floats, Floats]:
-        """Bytes of each link, and the time that they take at its full bandwidth."""
-        while self._patterns:
-            self._flush(self._patterns.popitem()[1])
-        return self._bytes, self._topology.links.busy_s(self._charged)
-
-
-def _batch(pattern: _Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, model: Model) -> Batch:
+def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, model: Model) -> Batch:
     overhead, share = endpoint.message.at(n_bytes)
     if endpoint.both_ways is not None:
         overhead_both, share_both = endpoint.both_ways.at(n_bytes)
@@ -325,7 +348,9 @@ def _batch(pattern: _Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mo
     if pattern.shared:
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
         out_wait, in_wait = _port_waits(pattern, wire, gap)
-    return Batch(pattern.src, pattern.dst, n_bytes, overhead, overhead, wire, out_wait, in_wait, path.latency_s)
+    return Batch(
+        pattern, pattern.src, pattern.dst, n_bytes, overhead, overhead, wire, out_wait, in_wait, path.latency_s
+    )
 
 
 def _disturbed(batch: Batch, slow: Floats, stretch: Floats) -> Batch:
@@ -337,41 +362,7 @@ def _disturbed(batch: Batch, slow: Floats, stretch: Floats) -> Batch:
     )
 
 
-def _copies(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
-    """Which messages the switches make of one, or make one of; and what their first and last links carry of each."""
-    if not any(part.fabric for part in parts):
-        return None, 1.0, 1.0
-    sets, out_weights, in_weights, n_sets = [], [], [], 0
-    for part in parts:
-        n = len(part.src)
-        weight = np.ones(n)
-        if part.fabric is None or n == 0:
-            sets.append(np.full(n, -1))
-        else:
-            end = part.src if part.fabric == "multicast" else part.dst
-            _, which, count = np.unique(end, return_inverse=True, return_counts=True)
-            sets.append(n_sets + which)
-            n_sets += len(count)
-            weight = 1 / count[which]
-        out_weights.append(weight if part.fabric == "multicast" else np.ones(n))
-        in_weights.append(weight if part.fabric == "reduce" else np.ones(n))
-    return np.concatenate(sets), np.concatenate(out_weights), np.concatenate(in_weights)
-
-
-def _ports(path: Path, topology: Topology) -> Ints:
-    """Numbers of the ports at both ends of each route (n, 2): a first link and a last one, never the same.
-
-    A half-duplex cable is one port for both; a message that it alone carries stands there once.
-    """
-    first, last = (topology.links.on_medium(port) for port in (path.first, path.last))
-    if topology.links.medium is None:
-        return np.stack([first, np.where(last == NO_LINK, NO_LINK, last + topology.n_links)], axis=1)
-    is_shared = np.bincount(topology.links.medium, minlength=topology.n_links) > 1
-    last = np.where((last == NO_LINK) | is_shared[last], last, last + topology.n_links)
-    return np.stack([first, np.where(last == first, NO_LINK, last)], axis=1)
-
-
-def _port_waits(pattern: _Pattern, wire: Floats, gap: Floats) -> list[Floats]:
+def _port_waits(pattern: Pattern, wire: Floats, gap: Floats) -> list[Floats]:
     """For both ends, until the last byte of everything that the step puts on the port: sizes add up, gaps between."""
     ports = pattern.ports
     weights = (np.broadcast_to(weight, len(wire)) for weight in (pattern.out_weight, pattern.in_weight))
@@ -390,7 +381,7 @@ def _advance(
     slow: Floats,
     reduction: Floats,
     endpoint: Endpoint,
-    pattern: _Pattern,
+    pattern: Pattern,
 ) -> Floats:
     """The clocks after the step: a rank waits for its sends, receives and reductions, which run one at a time."""
     done = clock.copy()

@@ -309,6 +309,7 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         table.n_steps,
         in_network=False,
         timeline=_timeline(table, out, timeline_ranks),
+        engine="events",
     )
 
 

@@ -1,0 +1,146 @@
+"""Patterns: who sends to whom in a step, over which links, whatever the sizes; and what all links have carried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from commsim.messages import Messages
+from commsim.selection import Ints
+from commsim.topology import NO_LINK, Floats, Path, Topology
+
+PATTERNS_KEPT = 64
+
+
+@dataclass(eq=False)
+class Pattern:
+    """Who sends to whom: everything about a step that does not depend on sizes."""
+
+    src: Ints
+    dst: Ints
+    path: Path
+    one_each: bool
+    remote: Any  # array of bool, or True where no message is to oneself
+    both_ways: Any  # array of bool: one of its ends sends and receives
+    ports: Ints  # (n, 2): what its first and its last link share with other messages
+    shared: bool  # whether some port carries more than one message
+    copies: Ints | None  # of messages that switches copy from one, or reduce to one: which set each belongs to, or -1
+    out_weight: Any  # share of a message's bytes that its first link carries for it
+    in_weight: Any  # the same of its last link
+    media: Ints  # (n, n_hops): of the links on its way, those that have the capacity
+    n_bytes: Floats = field(init=False)  # carried so far
+    charged: Floats = field(init=False)  # the same as the model counts them
+
+    def __post_init__(self) -> None:
+        self.n_bytes, self.charged = np.zeros(len(self.src)), np.zeros(len(self.src))
+
+    @cached_property
+    def ranks(self) -> Ints:
+        """Who takes part."""
+        return np.union1d(self.src, self.dst)
+
+    @cached_property
+    def crossings(self) -> tuple[Ints, Ints]:
+        """Message and link of every hop of all messages: two arrays (n_crossings,)."""
+        used = self.media != NO_LINK
+        return used.nonzero()[0], self.media[used]
+
+    @cached_property
+    def is_private(self) -> bool:
+        """Whether no link carries two of the messages; those that switches make one of count once."""
+        row, link = self.crossings
+        if self.copies is not None:
+            mine = self.copies[row]
+            each = np.where(mine >= 0, mine, len(self.src) + row)
+            link = np.unique(np.stack([each, link]), axis=1)[1]
+        return len(link) == 0 or int(np.bincount(link).max()) == 1
+
+
+class Traffic:
+    """Patterns seen lately, and what all links carried."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._patterns: dict[bytes, Pattern] = {}
+        self._bytes, self._charged = np.zeros(topology.n_links), np.zeros(topology.n_links)
+
+    def pattern(self, key: bytes, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> Pattern:
+        found = self._patterns.get(key)
+        if found is None:
+            if len(self._patterns) >= PATTERNS_KEPT:
+                self._flush(self._patterns.pop(next(iter(self._patterns))))
+            found = self._patterns[key] = self._new(src, dst, one_each, parts)
+        return found
+
+    def _new(self, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> Pattern:
+        path = self._topology.path(src, dst)
+        here = src == dst
+        n = max(int(src.max(initial=0)), int(dst.max(initial=0))) + 1
+        sends, receives = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        sends[src[~here]] = receives[dst[~here]] = True
+        both = sends & receives
+        ports = _ports(path, self._topology)
+        shared = len(np.unique(ports[ports >= 0])) < (ports >= 0).sum()
+        remote = ~here if here.any() else True
+        sets, media = _copies(parts), self._topology.links.on_medium(path.hops)
+        return Pattern(src, dst, path, one_each, remote, both[src] | both[dst], ports, shared, *sets, media)
+
+    def add(self, pattern: Pattern, n_bytes: Any, charged: Any) -> None:
+        pattern.n_bytes += n_bytes
+        pattern.charged += charged
+
+    def _flush(self, pattern: Pattern) -> None:
+        hops = pattern.path.hops
+        used = hops != NO_LINK
+        row, link = used.nonzero()[0], hops[used]
+        weight: Any = 1.0
+        if pattern.copies is not None:
+            mine = pattern.copies[row]
+            each = np.where(mine >= 0, mine, len(hops) + row)
+            _, which, count = np.unique(each * self._topology.n_links + link, return_inverse=True, return_counts=True)
+            weight = 1 / count[which]
+        self._bytes += np.bincount(link, pattern.n_bytes[row] * weight, self._topology.n_links)
+        self._charged += np.bincount(link, pattern.charged[row] * weight, self._topology.n_links)
+
+    def totals(self) -> tuple[Floats, Floats]:
+        """Bytes of each link, and the time that they take at its full bandwidth."""
+        while self._patterns:
+            self._flush(self._patterns.popitem()[1])
+        return self._bytes, self._topology.links.busy_s(self._charged)
+
+
+def _copies(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
+    """Which messages the switches make of one, or make one of; and what their first and last links carry of each."""
+    if not any(part.fabric for part in parts):
+        return None, 1.0, 1.0
+    sets, out_weights, in_weights, n_sets = [], [], [], 0
+    for part in parts:
+        n = len(part.src)
+        weight = np.ones(n)
+        if part.fabric is None or n == 0:
+            sets.append(np.full(n, -1))
+        else:
+            end = part.src if part.fabric == "multicast" else part.dst
+            _, which, count = np.unique(end, return_inverse=True, return_counts=True)
+            sets.append(n_sets + which)
+            n_sets += len(count)
+            weight = 1 / count[which]
+        out_weights.append(weight if part.fabric == "multicast" else np.ones(n))
+        in_weights.append(weight if part.fabric == "reduce" else np.ones(n))
+    return np.concatenate(sets), np.concatenate(out_weights), np.concatenate(in_weights)
+
+
+def _ports(path: Path, topology: Topology) -> Ints:
+    """Numbers of the ports at both ends of each route (n, 2): a first link and a last one, never the same.
+
+    A half-duplex cable is one port for both; a message that it alone carries stands there once.
+    """
+    first, last = (topology.links.on_medium(port) for port in (path.first, path.last))
+    if topology.links.medium is None:
+        return np.stack([first, np.where(last == NO_LINK, NO_LINK, last + topology.n_links)], axis=1)
+    is_shared = np.bincount(topology.links.medium, minlength=topology.n_links) > 1
+    last = np.where((last == NO_LINK) | is_shared[last], last, last + topology.n_links)
+    return np.stack([first, np.where(last == first, NO_LINK, last)], axis=1)
