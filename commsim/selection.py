@@ -302,7 +302,7 @@ class Selection:
 
 def _joined(values: Sequence[Any], n_rows: Sequence[int]) -> Any:
     """One value for the rows of all parts: a number where it is the same everywhere, else an array."""
-    if any(isinstance(value, np.ndarray) for value in values):
+    if any(issubclass(kind, np.ndarray) for kind in set(map(type, values))):
         return np.concatenate([spread(value, n) for value, n in zip(values, n_rows, strict=True)])
     return int(values[0]) if len(set(values)) == 1 else np.repeat(np.array(values), n_rows)
 

@@ -5,7 +5,7 @@ import pytest
 
 import topologies
 from commsim import Schedule, execute_in_process, same_program, simulate, verify
-from commsim.verify import MIXED
+from commsim.states import MIXED
 from tests.variants import NO_COST, PLAIN, SPECS, find, name_of, roots, takes
 
 FEW = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 24, 31, 32, 33)

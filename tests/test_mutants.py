@@ -284,9 +284,9 @@ def mutants_of(algorithm, n_ranks, root):
                     yield kind, mutant(resolved, at(k, lambda s, j=j, other=other: [[*s[:j], other, *s[j + 1 :]]]))
 
 
-def is_refused(algorithm, n_ranks, root):
+def is_refused(algorithm, n_ranks, root, means="auto"):
     try:
-        verify(algorithm, n_ranks, root=root)
+        verify(algorithm, n_ranks, root=root, means=means)
     except ScheduleError:
         return True
     return False
@@ -316,6 +316,23 @@ def test_every_wrong_mutant_is_refused(case, record_property):
     for n_ranks in [n for n in RANKS if takes(algorithm, n)][: 2 if case in PLAIN else 1]:
         refused = judge(algorithm, n_ranks, (n_ranks - 2) * algorithm.collective.rooted, record_property)
         assert refused.total() >= 5
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("allreduce", "ring"),
+        ("allreduce", "rabenseifner"),
+        ("allgather", "bruck"),
+        ("alltoall", "bruck"),
+        ("reduce", "chain:segments=3,chains=3"),
+    ],
+    ids=name_of,
+)
+def test_fingerprints_refuse_what_counting_refuses(case):
+    algorithm = find(case)
+    for _, changed in list(mutants_of(algorithm, 6, 0))[::3]:
+        assert is_refused(changed, 6, 0, "fingerprints") == is_refused(changed, 6, 0, "counting")
 
 
 @algorithm("allreduce", chunks=lambda n_ranks: 2 * n_ranks)

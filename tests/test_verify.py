@@ -330,6 +330,12 @@ def test_thousands_of_ranks_are_proven_by_fingerprints():
     assert (proof.means, proof.n_chunks) == ("fingerprints", 1024)
 
 
+def test_fingerprints_say_how_to_learn_more():
+    ring = registry.find("allreduce", "ring")
+    with pytest.raises(VerificationError, match=r"rank 0 does not end with .* in chunk \d+; try fewer ranks"):
+        verify(mutant(ring, lambda k, step: [] if k == 7 else [step]), 400)
+
+
 def test_lanes_must_keep_to_their_chunks():
     def shift(rank, n_ranks, send, receive):
         yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=send, receive=receive)]
