@@ -180,29 +180,34 @@ class Written:
         parts = [part for part in (self.matcher.messages(e, 0) for e in step) if len(part.src)]
         if not parts:
             return []
+        sets, before = [], 0
+        for part in parts:  # messages by number in the step: those that switches copy or reduce together
+            numbers = range(before, before + len(part.src))
+            ends = {None: numbers, "reduce": part.dst, "multicast": part.src}[part.fabric]
+            sets += [[n for n in numbers if ends[n - before] == common] for common in sorted(set(ends))]
+            before += len(part.src)
         src, dst = (np.concatenate([getattr(part, end) for part in parts]) for end in ("src", "dst"))
         n_bytes = np.concatenate([np.broadcast_to(message_sizes(p, self.layout), len(p.src)) for p in parts])
-        reduces = np.repeat([p.reduce for p in parts], [len(p.src) for p in parts])
-        costs = message_costs(self.system.endpoint, src, dst, n_bytes, reduces)
+        reduces = np.repeat([p.reduce and not p.fabric for p in parts], [len(p.src) for p in parts])
+        overhead, share, reduction = message_costs(self.system.endpoint, src, dst, n_bytes, reduces)
         path = self.system.topology.path(src, dst)
-        return [self._message(i, src, dst, n_bytes, path, *costs) for i in range(len(src))]
-
-    def _message(self, i, src, dst, n_bytes, path, overhead, share, reduction):
-        [stretch] = self.disturbance.stretches(np.array([self.n_messages]))
-        self.n_messages += 1
-        sender, receiver = int(src[i]), int(dst[i])
-        return Message(
-            {sender},
-            {receiver},
-            {int(hop) for hop in path.hops[i] if hop >= 0},
-            int(n_bytes[i]),
-            share[i] * path.bandwidth_Bps[i] if share[i] < 1 else np.inf,
-            overhead[i] * self.slow[sender] * stretch,
-            overhead[i] * self.slow[receiver] * stretch,
-            path.latency_s[i] * stretch,
-            reduction[i] * self.slow[receiver] if reduction[i] >= 0 else -1.0,
-            eager=False,
-        )
+        stretch = self.disturbance.stretches(self.n_messages + np.arange(len(src)))
+        self.n_messages += len(src)
+        return [
+            Message(
+                set(src[of_set].tolist()),
+                set(dst[of_set].tolist()),
+                {int(hop) for hop in path.hops[of_set].ravel() if hop >= 0},
+                int(n_bytes[of_set[0]]),
+                min((share * path.bandwidth_Bps)[of_set]) if min(share[of_set]) < 1 else np.inf,
+                max((overhead * self.slow[src] * stretch)[of_set]),
+                max((overhead * self.slow[dst] * stretch)[of_set]),
+                max((path.latency_s * stretch)[of_set]),
+                max(np.where(reduction >= 0, reduction * self.slow[dst], -1)[of_set]),
+                eager=False,
+            )
+            for of_set in sets
+        ]
 
 
 def readable(one, system, n_elements, n_ranks, disturbance=NO_DISTURBANCE):

@@ -5,8 +5,21 @@ import pytest
 
 import topologies
 from collectives import registry
-from commsim import algorithm, chunk, fabric_multicast, fabric_reduce, simulate, verify, within
+from commsim import (
+    Disturbance,
+    algorithm,
+    chunk,
+    exchange,
+    fabric_multicast,
+    fabric_reduce,
+    lanes,
+    simulate,
+    verify,
+    where,
+    within,
+)
 from commsim.errors import RefusedError, ScheduleError
+from tests.fluid_reference import readable
 
 BANDWIDTH_BPS, ALPHA, GAMMA = 1e9, 2e-6, 1e-9
 N_BYTES = 840_000  # divides by the chunks of every case here
@@ -170,6 +183,84 @@ def test_groups_of_different_sizes_share_no_set():
     result = simulate(in_groups, star(8), N_BYTES)
     assert result.time_s == pytest.approx(2 * (ALPHA + BETA_N))
     assert_ports(result, up=[N_BYTES] * 3 + [0] * 5, down=[0] + [N_BYTES] * 7)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fluid
+
+
+FABRIC = [
+    ("allreduce", "sharp:segments=3"),
+    ("allreduce", "nvls:segments=2"),
+    ("allreduce", "nvls_tree:ranks_per_node=4"),
+    ("allreduce", "collnet_direct:ranks_per_node=4,segments=2"),
+    ("allgather", "nvls"),
+    ("broadcast", "multicast"),
+    ("reduce", "sharp"),
+]
+SOME = Disturbance(skew_s=1e-4, stragglers=((2, 3.0),), jitter=0.5, seed=3)
+
+
+@pytest.mark.parametrize("case", FABRIC, ids="-".join)
+def test_fluid_equals_hockney_where_nothing_is_shared(case):
+    """With late starts too, where a step has one set: it starts when its last member is there."""
+    one, system = registry.find(*case), topologies.star(8, 1e9, 1e-6, 2e-7, gamma_s_per_byte=GAMMA, in_network="both")
+    for disturbance in (Disturbance(), SOME) if "sharp" in case[1] or "multicast" in case[1] else (Disturbance(),):
+        hockney, fluid = (
+            simulate(one, system, N_BYTES, model=model, disturbance=disturbance) for model in ("hockney", "fluid")
+        )
+        np.testing.assert_allclose(fluid.finish_s, hockney.finish_s, rtol=1e-9)
+        np.testing.assert_allclose(fluid.link_bytes, hockney.link_bytes)
+        assert fluid.n_messages == hockney.n_messages
+        assert fluid.bound_s == hockney.bound_s
+
+
+def test_members_start_together_and_end_together():
+    """Rank 3 comes 5 us late: nobody has the multicast before it is there."""
+    late = Disturbance(start_s=(0.0, 0.0, 0.0, 5e-6))
+    for model in ("hockney", "fluid"):
+        found = simulate(registry.find("broadcast", "multicast"), star(4), 1000, model=model, disturbance=late)
+        assert found.finish_s == pytest.approx([5e-6 + ALPHA + 1e-6] * 4)
+
+
+@pytest.mark.parametrize("case", FABRIC, ids="-".join)
+@pytest.mark.parametrize(
+    "system",
+    [
+        topologies.find("xgft:down=4x2,up=1x1,bandwidth=1GB/s,latency=1us,in_network=both,overhead=100ns"),
+        topologies.dgx_h100(1),
+        topologies.find("xgft:down=2x2x2,up=1x2x1,bandwidth=1GB/s,latency=300ns,in_network=both"),
+    ],
+    ids=["tapered", "dgx", "tree"],
+)
+def test_fluid_equals_the_readable_reference(case, system):
+    one = registry.find(*case)
+    for disturbance in (Disturbance(), SOME):
+        found = simulate(one, system, 4 * 8 * 105, model="fluid", disturbance=disturbance)
+        np.testing.assert_allclose(found.finish_s, readable(one, system, 8 * 105, 8, disturbance), rtol=1e-6)
+        hockney = simulate(one, topologies.find("star:hosts=8,bandwidth=1GB/s,latency=0s,in_network=both"), 4 * 8 * 105)
+        assert found.n_messages == hockney.n_messages
+
+
+def test_a_shared_link_slows_a_whole_set():
+    """A multicast of 1 MB and, on another lane, 1 MB to one of its receivers: both take twice as long."""
+
+    @algorithm("broadcast", chunks=2)
+    def two(rank, n_ranks, *, root):
+        def multicast():
+            yield [fabric_multicast(rank, n_ranks, 0, send=chunk(0), receive=chunk(0))]
+
+        def beside():
+            yield [exchange(where(rank == 2, 1, -1), where(rank == 1, 2, -1), send=chunk(1), receive=chunk(1))]
+
+        yield lanes(multicast(), beside())
+
+    found = simulate(two, star(4), 2 * 10**6, model="fluid", timeline=True)
+    assert found.finish_s == pytest.approx([ALPHA + 2e-3] * 4)
+    ordered = np.lexsort((found.timeline.dst, found.timeline.src))
+    assert found.timeline.src[ordered].tolist() == [0, 0, 0, 2]
+    assert found.timeline.dst[ordered].tolist() == [1, 2, 3, 1]
+    assert found.link_bytes.max() == 2e6
 
 
 @pytest.mark.parametrize("operation", [fabric_reduce, fabric_multicast])

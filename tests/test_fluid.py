@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 import topologies
 from commsim import COMMUTATIVE, algorithm, chunk, exchange, lanes, simulate
-from commsim.errors import RefusedError, ScheduleError
+from commsim.errors import ScheduleError
 from commsim.models import MODELS
 from commsim.models.fluid import MessageTable, play
 from commsim.models.max_min import add, max_min_rates, network, remove, solve
@@ -163,12 +163,6 @@ def test_sizes_have_their_efficiency():
     for n_bytes, share in ((2000, 0.5), (4000, 1.0)):
         result = simulate(find(("broadcast", "binomial")), slow, n_bytes, model="fluid")
         assert result.time_s == pytest.approx(n_bytes / 1e9 / share)
-
-
-def test_the_fabric_is_not_modelled_yet():
-    star = topologies.find("star:hosts=4,bandwidth=1GB/s,latency=1us,in_network=both")
-    with pytest.raises(RefusedError, match="use hockney"):
-        simulate(find(("allreduce", "nvls")), star, 4096, model="fluid")
 
 
 def table(post_src, then_src, *, src=(0, 1), dst=(1, 0), n_gates=4, n_bytes=(1000, 1000), eager=(False, False)):

@@ -17,6 +17,7 @@ from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher, Messages
+from commsim.models.joint import together
 from commsim.models.patterns import Pattern, Traffic
 from commsim.models.rounds import Rounds, round_sizes
 from commsim.program import Exchange, Lanes, Repeat
@@ -116,7 +117,7 @@ class Hockney(Model):
         return 0.0
 
     def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
-        start = np.maximum(clock[batch.src], clock[batch.dst])
+        start = together(batch.pattern.copies, np.maximum(clock[batch.src], clock[batch.dst]))
         wire = np.maximum(batch.out_wait_s, batch.in_wait_s)
         delivered = start + batch.latency_s + (batch.overhead_s + batch.receive_overhead_s) + wire
         return start, delivered, delivered
@@ -343,23 +344,30 @@ def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mod
         share = np.where(pattern.both_ways, share_both, share)
     overhead = overhead * pattern.remote
     path = pattern.path
-    wire = charged / (path.bandwidth_Bps * share)
+    wire = together(pattern.copies, charged / (path.bandwidth_Bps * share))
     out_wait = in_wait = wire
     if pattern.shared:
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
-        out_wait, in_wait = _port_waits(pattern, wire, gap)
-    return Batch(
-        pattern, pattern.src, pattern.dst, n_bytes, overhead, overhead, wire, out_wait, in_wait, path.latency_s
-    )
+        out_wait, in_wait = (together(pattern.copies, wait) for wait in _port_waits(pattern, wire, gap))
+    waits = (wire, out_wait, in_wait)
+    batch = Batch(pattern, pattern.src, pattern.dst, n_bytes, overhead, overhead, *waits, path.latency_s)
+    return batch if pattern.copies is None else _joint(batch, pattern.copies)
+
+
+def _joint(batch: Batch, sets: Ints) -> Batch:
+    """What switches copy or reduce takes all members as long as the slowest."""
+    send, receive = together(sets, batch.overhead_s), together(sets, batch.receive_overhead_s)
+    return replace(batch, overhead_s=send, receive_overhead_s=receive, latency_s=together(sets, batch.latency_s))
 
 
 def _disturbed(batch: Batch, slow: Floats, stretch: Floats) -> Batch:
-    return replace(
+    batch = replace(
         batch,
         overhead_s=batch.overhead_s * slow[batch.src] * stretch,
         receive_overhead_s=batch.receive_overhead_s * slow[batch.dst] * stretch,
         latency_s=batch.latency_s * stretch,
     )
+    return batch if batch.pattern.copies is None else _joint(batch, batch.pattern.copies)
 
 
 def _port_waits(pattern: Pattern, wire: Floats, gap: Floats) -> list[Floats]:

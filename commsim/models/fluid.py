@@ -18,6 +18,8 @@ from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher
 from commsim.models.contention_free import TIMELINE_ROWS, Run, message_sizes
+from commsim.models.joint import Joint, together
+from commsim.models.patterns import copies_of
 from commsim.program import Exchange, Lanes, Step, unrolled
 from commsim.result import Timeline
 from commsim.schedule import Schedule
@@ -60,9 +62,9 @@ class Fluid:
         InputError
             If there are too many messages, or the timeline would be too long.
         RefusedError
-            If the schedule asks the fabric to reduce or to multicast.
+            If the schedule asks of the fabric what the system cannot do.
         """
-        table = _Unrolled(schedule, layout, system.endpoint).table()
+        table = _Unrolled(schedule, layout, system).table()
         return play(disturbed(table, disturbance), system, timeline_ranks)
 
 
@@ -74,7 +76,8 @@ class MessageTable:
     two ends of a message, ``then_src`` and ``then_dst`` those that wait for them. ``reduction_s`` is negative where
     the receiver only copies; reductions posted by one gate run in the order of messages. ``chain_from``,
     ``chain_to``: gates that open others. ``opens_s`` (n_gates,): no gate opens before. ``receive_overhead_s``: where
-    the receiver's overhead is not the sender's; ``stretch``: of its latency.
+    the receiver's overhead is not the sender's; ``stretch``: of its latency; ``number``: in the schedule, where that is
+    not the row. ``joint``: rows that are sets of messages, whose gates signal those of their members.
     """
 
     n_ranks: int
@@ -99,27 +102,30 @@ class MessageTable:
     opens_s: Floats | None = None
     receive_overhead_s: Floats | None = None
     stretch: Floats | None = None
+    number: Ints | None = None
+    joint: Joint | None = None
 
 
 class _Unrolled:
     """A schedule as a message table: every rank goes from gate to gate, one for each step that it takes part in."""
 
-    def __init__(self, schedule: Schedule, layout: Layout, endpoint: Endpoint) -> None:
-        self._schedule, self._layout, self._endpoint = schedule, layout, endpoint
+    def __init__(self, schedule: Schedule, layout: Layout, system: System) -> None:
+        self._schedule, self._layout, self._system = schedule, layout, system
         self._matcher = Matcher(schedule)
         self._columns: list[tuple[Any, ...]] = []
         self._chains: list[tuple[Ints, Ints]] = []
         self._n_gates = schedule.n_ranks
-        self._n_steps = self._n_messages = 0
+        self._n_steps = self._n_messages = self._n_rows = 0
+        self._joints: list[tuple[Ints, ...]] = []
         self._most: list[Ints] = []  # for each lane, the most messages that each rank sends in a step
 
     def table(self) -> MessageTable:
         """All of it."""
         last = self._lane(self._schedule, np.arange(self._schedule.n_ranks))
-        kinds = (*(np.int64,) * 7, np.float64, np.float64, np.float64, np.int64)
+        kinds = (*(np.int64,) * 7, np.float64, np.float64, np.float64, np.int64, np.int64)
         empty = tuple(np.empty(0, dtype=kind) for kind in kinds)
         columns: list[Any] = [np.concatenate(column) for column in zip(empty, *self._columns, strict=True)]
-        src, dst, post_src, post_dst, then_src, then_dst, n_bytes, overhead, share, reduction, step = columns
+        src, dst, post_src, post_dst, then_src, then_dst, n_bytes, overhead, share, reduction, step, number = columns
         chains: list[Any] = [np.concatenate(ends) for ends in zip(*self._chains, strict=True)]
         return MessageTable(
             n_ranks=self._schedule.n_ranks,
@@ -140,6 +146,8 @@ class _Unrolled:
             n_together=int(sum(most.sum() for most in self._most)),
             **dict(zip(("chain_from", "chain_to"), chains, strict=False)),
             n_steps=self._n_steps,
+            number=number if self._joints else None,
+            joint=Joint(*map(np.concatenate, zip(*self._joints, strict=True))) if self._joints else None,
         )
 
     def _lane(self, steps: Iterable[Step], at: Ints, passed: list[Ints] | None = None) -> Ints:
@@ -176,16 +184,14 @@ class _Unrolled:
         parts = [part for part in parts if len(part.src)]
         if not parts:
             return at
-        if any(part.fabric for part in parts):
-            raise RefusedError(
-                f"{self._schedule.algorithm.spec} reduces or multicasts in the fabric, which fluid does not model yet; "
-                "use hockney"
-            )
+        for part in parts:
+            if part.fabric:
+                self._system.require_fabric(part.fabric, part.src, part.dst, self._schedule.algorithm.spec)
         src, dst = (np.concatenate([getattr(part, end) for part in parts]) for end in ("src", "dst"))
         sizes = [np.broadcast_to(message_sizes(part, self._layout), len(part.src)) for part in parts]
         n_bytes, reduces = (
             np.concatenate(sizes),
-            np.repeat([part.reduce for part in parts], [len(p.src) for p in parts]),
+            np.repeat([part.reduce and not part.fabric for part in parts], [len(p.src) for p in parts]),
         )
         self._n_messages += len(src)
         if self._n_messages > MAX_MESSAGES:
@@ -200,10 +206,33 @@ class _Unrolled:
         after[taking_part] = np.arange(self._n_gates, self._n_gates + n_new)
         self._n_gates += n_new
         np.maximum(most, np.bincount(src, minlength=len(at)), out=most)
-        overhead, share, reduction = message_costs(self._endpoint, src, dst, n_bytes, reduces)
+        costs = message_costs(self._system.endpoint, src, dst, n_bytes, reduces)
         ends = (at[src], at[dst], after[src], after[dst])
-        self._columns.append((src, dst, *ends, n_bytes, overhead, share, reduction, np.full(len(src), index)))
+        number = np.arange(self._n_messages - len(src), self._n_messages)
+        columns = (src, dst, *ends, n_bytes, *costs, np.full(len(src), index), number)
+        sets = copies_of(parts)[0]
+        self._columns.append(columns if sets is None else self._joined(columns, sets))
+        self._n_rows += len(self._columns[-1][0])
         return after
+
+    def _joined(self, columns: tuple[Any, ...], sets: Ints) -> tuple[Any, ...]:
+        """The rows of a step, in which each set of joint messages is one: posted and waited for by all its members."""
+        src, dst, post_src, post_dst, then_src, then_dst, n_bytes, overhead, share, reduction, step, number = columns
+        alone, members = np.flatnonzero(sets < 0), np.flatnonzero(sets >= 0)
+        which, n_sets = sets[members], int(sets.max()) + 1
+        posts, thens = (self._n_gates + k * n_sets + which for k in range(2))
+        self._n_gates += 2 * n_sets
+        self._chains += [(gates[members], posts) for gates in (post_src, post_dst)]
+        self._chains += [(thens, gates[members]) for gates in (then_src, then_dst)]
+        first = np.unique(which, return_index=True)[1]
+        rows = np.concatenate([alone, members[first]])
+        joint = (self._n_rows + len(alone) + which, src[members], dst[members], number[members])
+        order = np.argsort(which, kind="stable")
+        self._joints.append(tuple(column[order] for column in joint))
+        gates = [(post_src, posts), (post_dst, posts), (then_src, thens), (then_dst, thens)]
+        made = [np.concatenate([column[alone], of_set[first]]) for column, of_set in gates]
+        others = (n_bytes, together(sets, overhead), -together(sets, -share), reduction, step, number)
+        return (src[rows], dst[rows], *made, *(column[rows] for column in others))
 
 
 def message_costs(
@@ -229,18 +258,29 @@ def disturbed(table: MessageTable, disturbance: Disturbance) -> MessageTable:
     if disturbance.is_none:
         return table
     start_s, slow = disturbance.starts(table.n_ranks), disturbance.slowdown(table.n_ranks)
-    stretch = disturbance.stretches(np.arange(len(table.src)))
+    stretch = disturbance.stretches(np.arange(len(table.src)) if table.number is None else table.number)
     opens_s = np.zeros(table.n_gates) if table.opens_s is None else table.opens_s.copy()
-    ends = ((table.post_src, table.src), (table.post_dst, table.dst), (table.last_gate, np.arange(table.n_ranks)))
+    send, receive = (table.overhead_s * slow[end] * stretch for end in (table.src, table.dst))
+    ends = [(table.post_src, table.src), (table.post_dst, table.dst), (table.last_gate, np.arange(table.n_ranks))]
+    joint = table.joint
+    if joint is not None:
+        of_member = disturbance.stretches(joint.number)
+        joint = replace(joint, stretch=of_member)
+        for overhead_s, end in ((send, joint.src), (receive, joint.dst)):
+            overhead_s[joint.row] = 0.0
+            np.maximum.at(overhead_s, joint.row, table.overhead_s[joint.row] * slow[end] * of_member)
+            ends.append((table.post_src[joint.row], end))
+        stretch[joint.row] = 1.0
     for gate, rank in ends:
         np.maximum.at(opens_s, gate, start_s[rank])
     return replace(
         table,
-        overhead_s=table.overhead_s * slow[table.src] * stretch,
-        receive_overhead_s=table.overhead_s * slow[table.dst] * stretch,
+        overhead_s=send,
+        receive_overhead_s=receive,
         reduction_s=np.where(table.reduction_s < 0, -1.0, table.reduction_s * slow[table.dst]),
         stretch=stretch,
         opens_s=opens_s,
+        joint=joint,
     )
 
 
@@ -258,6 +298,8 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     n, links = len(table.src), system.topology.links
     key, pair = np.unique(table.src * table.n_ranks + table.dst, return_inverse=True)
     path = system.topology.path(*np.divmod(key, table.n_ranks))
+    if table.joint is not None:
+        path, pair = table.joint.ways(path, pair, system.topology)
     hops = path.hops if path.hops.shape[1] else np.full((len(key), 1), -1)
     paths = np.ascontiguousarray(links.on_medium(hops))
     _refuse_shared_twice(paths, system)
@@ -305,9 +347,9 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         float(latest.sum()),
         link_bytes,
         busy_s,
-        n,
+        n if table.joint is None else n - len(np.unique(table.joint.row)) + len(table.joint.row),
         table.n_steps,
-        in_network=False,
+        in_network=table.joint is not None,
         timeline=_timeline(table, out, timeline_ranks),
         engine="events",
     )
@@ -354,8 +396,13 @@ def _gates(table: MessageTable) -> dict[str, Any]:
 def _timeline(table: MessageTable, out: Any, ranks: Ints | None) -> Timeline | None:
     if ranks is None:
         return None
-    mine = np.flatnonzero(np.isin(table.src, ranks) | np.isin(table.dst, ranks))
+    row, src, dst = np.arange(len(table.src)), table.src, table.dst
+    if table.joint is not None:
+        alone = np.setdiff1d(row, table.joint.row)
+        row = np.concatenate([alone, table.joint.row])
+        src, dst = (np.concatenate([getattr(table, end)[alone], getattr(table.joint, end)]) for end in ("src", "dst"))
+    mine = np.flatnonzero(np.isin(src, ranks) | np.isin(dst, ranks))
     if len(mine) > TIMELINE_ROWS:
         raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
-    whole = Timeline(table.step, table.src, table.dst, table.n_bytes, out.start_s, out.end_s)
-    return Timeline(**{word: column[mine] for word, column in vars(whole).items()})
+    row = row[mine]
+    return Timeline(table.step[row], src[mine], dst[mine], table.n_bytes[row], out.start_s[row], out.end_s[row])

@@ -85,7 +85,7 @@ class Traffic:
         ports = _ports(path, self._topology)
         shared = len(np.unique(ports[ports >= 0])) < (ports >= 0).sum()
         remote = ~here if here.any() else True
-        sets, media = _copies(parts), self._topology.links.on_medium(path.hops)
+        sets, media = copies_of(parts), self._topology.links.on_medium(path.hops)
         return Pattern(src, dst, path, one_each, remote, both[src] | both[dst], ports, shared, *sets, media)
 
     def add(self, pattern: Pattern, n_bytes: Any, charged: Any) -> None:
@@ -112,7 +112,7 @@ class Traffic:
         return self._bytes, self._topology.links.busy_s(self._charged)
 
 
-def _copies(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
+def copies_of(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
     """Which messages the switches make of one, or make one of; and what their first and last links carry of each."""
     if not any(part.fabric for part in parts):
         return None, 1.0, 1.0
