@@ -14,7 +14,7 @@ import numpy as np
 
 from commsim.errors import ScheduleError
 from commsim.messages import Matcher, Messages
-from commsim.program import Exchange, Lanes, Step, unrolled
+from commsim.program import Exchange, Lanes, Repeat, Step
 from commsim.schedule import Schedule
 from commsim.selection import Ints, Selection, spread
 
@@ -82,7 +82,7 @@ def steps_in_process(
     schedule: Schedule, states: Sequence[State], writer: Ints | None = None
 ) -> Iterator[list[Messages]]:
     """The same step by step: the messages of each, after they were applied. Lanes come one after the other."""
-    yield from _Walk(schedule, states, writer).steps(schedule)
+    yield from _Walk(schedule, states, writer).steps(schedule.blocks())
 
 
 class _Walk:
@@ -93,16 +93,21 @@ class _Walk:
         self._used: list[_Footprint] = []  # of the lanes that are open, from the outermost in
 
     def steps(self, steps: Iterable[Step]) -> Iterator[list[Messages]]:
-        for step in unrolled(steps):
+        for step in steps:
             if isinstance(step, Lanes):
                 yield from self._fork(step)
-            else:
-                yield self._step(step)
+                continue
+            first, times, shift = (step.step, step.times, step.shift) if isinstance(step, Repeat) else (step, 1, 0)
+            messages = self._matched(first) if times else []
+            for time in range(times):  # the same messages again, of chunks further on
+                yield self._apply([part.shifted(time * shift) for part in messages] if time else messages)
 
-    def _step(self, step: list[Exchange]) -> list[Messages]:
+    def _matched(self, step: list[Exchange]) -> list[Messages]:
+        return [self._matcher.messages(exchange, self._n_steps) for exchange in step]
+
+    def _apply(self, messages: list[Messages]) -> list[Messages]:
         index = self._n_steps
         self._n_steps += 1
-        messages = [self._matcher.messages(exchange, index) for exchange in step]
         self._refuse_conflicts(messages, index)
         moved = None  # a large step is expanded twice, not kept
         if all(_n_moves(part) <= MAX_ROWS_AT_ONCE for part in messages):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,10 @@ class Messages:
     key: bytes  # the same for messages between the same ends in the same order
     received_first: Any = False
     fabric: str | None = None
+
+    def shifted(self, n_chunks: int) -> Messages:
+        """The same messages of chunks further on; see :func:`commsim.program.repeat`."""
+        return replace(self, send=self.send.shifted(n_chunks), receive=self.receive.shifted(n_chunks))
 
 
 class Matcher:
