@@ -218,12 +218,15 @@ def steps_command(
     size: Annotated[str, typer.Option("--size", help="for parameters that follow the size")] = "1MiB",
     per_node: Annotated[int | None, typer.Option("--ranks-per-node", help="for algorithms that ask")] = None,
     root: Root = 0,
+    window: Annotated[
+        str | None, typer.Option("--steps", help="FIRST:LAST; by default all, or the first and the last that fit")
+    ] = None,
     file: UserFile = None,
 ) -> None:
     """Draw the steps of an algorithm: who sends what to whom, and what everyone then has."""
     from experiments.pages import draw
 
-    draw(collective, algorithm, file, output, n_ranks=ranks, size=size, groups=per_node, root=root)
+    draw(collective, algorithm, file, output, n_ranks=ranks, size=size, groups=per_node, root=root, window=window)
 
 
 @app.command()

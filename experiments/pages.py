@@ -26,10 +26,27 @@ PICTURED_RANKS = (8, 9, 4, 7)  # the first that the algorithm takes
 MOST_DRAWN = 32
 PICTURED_GROUPS = 4  # ranks in each node
 
+CHANNELS = """\
+NCCL runs many channels side by side, each over its own share of the vector, in an order of ranks that uses another NIC.
+Here there is one: one NIC of each node carries all that leaves it. Compare the shape of a curve with NCCL's, not its
+bandwidth."""
+
+MATRIX = """\
+`sizes.csv` holds what each rank (a row) sends to each (a column), in bytes or like `64KiB`; as many rows as ranks. This
+makes one for 64 ranks that send 4 KiB to each other, and 64 KiB to the last; write 2 for 64 to get `sizes2.csv`:
+
+    python -c 'p = 64; print(*[",".join(["4KiB"] * (p - 1) + ["64KiB"])] * p, sep="\\n")' > sizes.csv
+
+The program is that of alltoall; each pair has a size of its own."""
+
 PAGE = """\
 # {{ collective }}: {{ name }}
 
 {{ text }}
+{%- if note %}
+
+{{ note }}
+{%- endif %}
 
 ![Steps on {{ n_ranks }} ranks]({{ name }}.svg)
 
@@ -45,7 +62,11 @@ PAGE = """\
 
     commsim verify {{ collective }} -a {{ name }}
     commsim simulate {{ collective }} -a {{ name }} -s star:hosts=64,bandwidth=25GB/s,latency=1us{{ keys }}{{ sizes }}
-    mpiexec -n 2 commsim run {{ collective }} -a {{ name }},library{{ sizes }}
+    mpiexec -n 2 commsim run {{ collective }} -a {{ name }},library{{ run_sizes }}
+{%- if matrix %}
+
+{{ matrix }}
+{%- endif %}
 
 ```python
 {{ program }}
@@ -58,6 +79,11 @@ INDEX = """\
 # Algorithms
 
 Every algorithm is one file; each was proven on 1 to 40 ranks. Made by `make docs`.
+
+In the costs: α seconds for each message, β seconds for each byte of it, γ seconds for each byte that is reduced; p
+ranks, n bytes (of the whole vector, for an alltoall what one rank sends). Under "takes": what an algorithm asks of its
+case. *Commutative*: it combines values in another order than that of ranks. *Ranks may round apart*: ranks combine the
+same values in different orders, so floats may differ in their last bits from rank to rank.
 {% for collective, rows in tables %}
 ## {{ collective }}
 
@@ -109,13 +135,17 @@ def _values(algorithm: Algorithm) -> dict[str, str]:
         "name": algorithm.name,
         "text": (inspect.getdoc(module) or "").strip(),
         "n_ranks": str(n_ranks),
-        "pictured": f"{n_ranks} ranks{at}. Numbers are chunks; every square below a step is what one rank then has.",
+        "pictured": f"{n_ranks} ranks{at}. Numbers beside senders are the chunks that they send (`s`: of scratch); "
+        "below, every row of squares is what one rank has after the step.",
+        "note": CHANNELS if algorithm.names.get("NCCL") in ("Ring", "Tree") else "",
+        "matrix": MATRIX if algorithm.collective.sizes_each else "",
         "cost": algorithm.formula or "no closed form",
         "constraints": algorithm.conditions or "everything",
         "params": params or "none",
         "source": algorithm.source,
         "names": "; ".join(f"{library}: {name}" for library, name in algorithm.names.items()) or "–",
         "sizes": _sizes(algorithm),
+        "run_sizes": _sizes(algorithm).replace("sizes.csv", "sizes2.csv"),
         "keys": ",in_network=both" if _in_fabric(shown, n_ranks) else "",
         "program": inspect.getsource(inspect.unwrap(algorithm.program)).strip(),
         "file": f"collectives/{algorithm.collective.name}/{algorithm.name}.py",
@@ -147,6 +177,7 @@ def draw(
     size: str,
     groups: int | None,
     root: int,
+    window: str | None = None,
 ) -> None:
     """`commsim steps`: one picture, as the command line asks for it.
 
@@ -166,8 +197,18 @@ def draw(
         names = ", ".join(one.name for one in choice.algorithms)
         raise InputError(f"-a and --file name several algorithms ({names}); a picture has one")
     proven(choice, n_ranks, [n_bytes], groups, root=root)
-    figure = steps(choice.algorithms[0], n_ranks, n_bytes=n_bytes, groups=groups, root=root)
+    figure = steps(choice.algorithms[0], n_ranks, n_bytes=n_bytes, groups=groups, root=root, window=_window(window))
     save(figure, output.parent, output.stem, endings=(output.suffix[1:],))
+
+
+def _window(text: str | None) -> tuple[int, int] | None:
+    """``"4:9"`` as two numbers."""
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    if not first.isdecimal() or not last.isdecimal():
+        raise InputError(f"--steps {text!r}: write it like 4:9, counted from 0")
+    return int(first), int(last)
 
 
 def main() -> None:

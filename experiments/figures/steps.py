@@ -2,84 +2,59 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from commsim import Algorithm, Schedule
-from commsim.execution import Moves, steps_in_process
+from commsim import Algorithm
+from commsim.errors import InputError
 from commsim.messages import Messages
-from commsim.selection import Ints
-from experiments.figures.style import COLOURS, GREY, INK, handle, legend_above, new_figure, styled
+from commsim.selection import SCRATCH, Space
+from commsim.units import format_count
+from experiments.figures.steps_walk import PARTLY, Walk
+from experiments.figures.style import COLOURS, GREY, INK, handle, styled
 
-MOST_STEPS = 20  # drawn; the rest is said
-MOST_LABELLED = 14  # steps that leave room for the numbers of chunks
-MOST_LABELS = 8  # messages of a step that are told apart by their chunks
+FIRST_SHARE = 2 / 3  # of the steps that are drawn, where there are more than fit: the first ones, then the last
+MOST_LABELLED = 16  # ranks whose messages are told apart by their chunks
+ARROW, GAP, LETTER, MARGIN = 0.38, 0.12, 0.062, 0.62  # inches
+CHUNK, LEAST_CHUNK, WIDEST = 0.085, 0.05, 10.0
+LEAST_WIDTH = 4.2
 COPY, REDUCE, FABRIC = COLOURS[0], COLOURS[1], COLOURS[2]
-SHADES = LinearSegmentedColormap.from_list("share", ["#ffffff", "#bfd9ea", COLOURS[0]])
-
-
-class _Shares:
-    """How many ranks' data each chunk of each rank holds, as a set of bits (8 ranks or so)."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        collective, space, p = schedule.algorithm.collective, schedule.space, schedule.n_ranks
-        each = space.n_data // collective.n_blocks(p)
-        self.made = np.zeros((p, space.n_chunks), dtype=object)
-        rank, chunk = np.arange(p)[:, None], np.arange(space.n_data)[None, :]
-        holds = np.broadcast_to(collective.holds(rank, chunk // each, schedule.root), (p, space.n_data))
-        for r, c in np.argwhere(holds).tolist():
-            self.made[r, c] = 1 << r
-        self._whole = p if collective.origin is None else 1
-        first = space.n_data if collective.has_output else 0
-        self._shown = slice(first, first + space.n_data)
-
-    def read(self, rank: Ints, chunk: Ints) -> Any:
-        return self.made[rank, chunk]
-
-    def write(self, moves: Moves, values: Any) -> None:
-        for dst, chunk, value in zip(moves.dst.tolist(), moves.receive_chunk.tolist(), values, strict=True):
-            self.made[dst, chunk] = value | (self.made[dst, chunk] if moves.reduce else 0)
-
-    def shares(self) -> NDArray[np.float64]:
-        """Of each chunk that the collective is about, the share of what it must hold (n_ranks, n_data)."""
-        counts = np.vectorize(int.bit_count, otypes=[int])(self.made[:, self._shown])
-        shares: NDArray[np.float64] = np.minimum(counts / self._whole, 1.0)
-        return shares
+SHADES = LinearSegmentedColormap.from_list(
+    "holds", [(0.0, "#ffffff"), (PARTLY[0], "#dbe9f3"), (PARTLY[1], "#86b8da"), (0.9, COPY), (1.0, COPY)]
+)
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
+KINDS = {"copy": COPY, "reduce": REDUCE, "in the fabric": FABRIC}
 
 
 @dataclass(frozen=True)
-class Walk:
-    """A schedule of few ranks, for drawing: the messages of the first steps, and the shares before and after each."""
+class _Columns:
+    """Where the steps stand, in inches: `left` of each column, the widths of labels and arrows, and of all."""
 
-    schedule: Schedule
-    messages: list[list[Messages]]
-    shares: list[NDArray[np.float64]]
-    n_steps: int
-
-    @staticmethod
-    def of(algorithm: Algorithm, n_ranks: int, n_bytes: int, groups: int | None, root: int) -> Walk:
-        """Apply the schedule of `algorithm`; a root only where the collective has one."""
-        resolved = algorithm.resolved(n_ranks, n_bytes, groups)
-        schedule = Schedule(resolved, n_ranks, root * resolved.collective.rooted)
-        state = _Shares(schedule)
-        messages, shares, n_steps = [], [state.shares()], 0
-        for step in steps_in_process(schedule, [state]):
-            n_steps += 1
-            if n_steps <= MOST_STEPS:
-                messages.append(step)
-                shares.append(state.shares())
-        return Walk(schedule, messages, shares, n_steps)
+    numbers: list[int | None]  # of the steps; None: some that are not drawn
+    left: list[float]
+    label: float
+    arrow: float
+    width: float
 
 
 @styled
 def steps(
-    algorithm: Algorithm, n_ranks: int = 8, *, n_bytes: int = 2**20, groups: int | None = None, root: int = 0
+    algorithm: Algorithm,
+    n_ranks: int = 8,
+    *,
+    n_bytes: int = 2**20,
+    groups: int | None = None,
+    root: int = 0,
+    window: tuple[int, int] | None = None,
 ) -> Figure:
     """Draw the steps of an algorithm: messages above, below them what each rank has.
 
@@ -93,105 +68,201 @@ def steps(
     groups : int, optional
         Ranks in each node, for algorithms that ask.
     root : int
+    window : (int, int), optional
+        The first and the last step to draw; by default all, of many the first and the last.
 
     Returns
     -------
     Figure
+        As wide as its steps need.
+
+    Raises
+    ------
+    InputError
+        If there is no step in the window.
     """
-    walk = Walk.of(algorithm, n_ranks, n_bytes, groups, root)
-    figure = new_figure(1.1 + 0.34 * n_ranks)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    n_drawn = len(walk.messages)
+    resolved = algorithm.resolved(n_ranks, n_bytes, groups)
+    walk = Walk.of(resolved, n_ranks, root)
+    columns = _columns(walk, window)
+    width = max(columns.width + MARGIN, LEAST_WIDTH)
+    pitch = 0.24 if n_ranks <= 10 else 0.19
+    title = textwrap.wrap(_title(walk), int(width / 0.086))
+    legend = _legend(walk, columns)
+    lengths = [0.5 + 0.075 * len(str(one.get_label())) for one in legend]
+    per_row = len(legend) if sum(lengths) < width else max(1, int(width / max(lengths)))
+    height = 0.75 + 0.17 * len(title) + 0.19 * -(-len(legend) // per_row) + 1.6 * pitch * n_ranks
+    figure = Figure(figsize=(width, height), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.0, 0.6))
     for axes in (above, below):
-        axes.grid(False)
-        axes.set_ylim(n_ranks - 0.5, -0.5)
-        axes.set_yticks(range(n_ranks))
-        axes.tick_params(length=0)
-    for rank in range(n_ranks):
-        above.axhline(rank, color="#d8d8d8", linewidth=0.7, zorder=0)
-    for number, step in enumerate(walk.messages):
-        _arrows(above, number, step, labelled=n_drawn <= MOST_LABELLED)
-    for number, shares in enumerate(walk.shares[1:] or walk.shares):
-        _squares(below, number, shares)
-    above.set_ylabel("rank")
-    below.set_ylabel("rank")
-    above.set_xlim(0, max(n_drawn, 1))
-    below.set_xticks(np.arange(max(n_drawn, 1)) + 0.5, [str(number) for number in range(max(n_drawn, 1))])
-    more = f", the first {n_drawn} of {walk.n_steps}" if walk.n_steps > n_drawn else ""
-    below.set_xlabel(f"step{more}; squares: the chunks of every rank after it, darker the more they hold")
-    for axes in (above, below):
-        axes.spines[["left", "bottom"]].set_visible(False)
-    kinds = {kind for step in walk.messages for part in step if len(part.src) for kind in (_kind(part),)}
-    legend = [handle(word, color=colour) for word, colour in _KINDS.items() if word in kinds]
-    if legend:
-        legend_above(figure, legend)
+        _rank_axis(axes, n_ranks)
+    _nodes(above, walk)
+    for number, left in zip(columns.numbers, columns.left, strict=True):
+        if number is None:
+            _dots(above, left, n_ranks)
+        elif number >= 0:
+            _messages(above, walk, number, left + columns.label, columns.arrow)
+        if number is not None:
+            shades = walk.panels[number].shades if number >= 0 else walk.start
+            _contents(below, walk, shades, left, columns, named=left == columns.left[0])
+    _step_axis(below, columns)
+    figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    figure.legend(handles=legend, loc="outside lower left", ncols=per_row, columnspacing=1.2, handletextpad=0.5)
     return figure
 
 
-_KINDS = {"copy": COPY, "reduce": REDUCE, "in the fabric": FABRIC}
+def _title(walk: Walk) -> str:
+    algorithm, n = walk.schedule.algorithm, walk.schedule.n_ranks
+    root = f", root {walk.schedule.root}" if algorithm.collective.rooted else ""
+    params = algorithm.spec.removeprefix(algorithm.name).replace(":", ", ", 1).replace(",", ", ").replace(",  ", ", ")
+    return f"{algorithm.collective.name}: {algorithm.name}{params}; {format_count(n, 'rank')}{root}"
+
+
+def _columns(walk: Walk, window: tuple[int, int] | None) -> _Columns:
+    """As wide as chunks and their numbers need, and no more of them than fit."""
+    wanted = _wanted(walk, window)
+    labels = [label for number in wanted if number >= 0 for label in _labels(walk, number).values()]
+    label = 0.05 + LETTER * max(map(len, labels), default=0)
+    n_chunks = sum(map(len, walk.buffers.values())) + len(walk.buffers) - 1
+    chunk = min(CHUNK, max(LEAST_CHUNK, ((WIDEST - MARGIN) / len(wanted) - GAP) / n_chunks))
+    square = max(min(chunk * n_chunks, 2.4), 0.3)
+    wide = max(ARROW + label, square)
+    arrow = min(wide - label, 2 * ARROW)
+    numbers = _fitting(wanted, int((WIDEST - MARGIN) / (wide + GAP)))
+    left, at = [], 0.0
+    for number in numbers:
+        left.append(at)
+        at += (0.35 if number is None else square if number < 0 else wide) + GAP
+    return _Columns(numbers, left, wide - arrow, arrow, at)
+
+
+def _wanted(walk: Walk, window: tuple[int, int] | None) -> list[int]:
+    """Numbers of the steps in the window; -1 is the state before the first, if anything is there."""
+    n_steps = len(walk.panels)
+    chunks = np.concatenate(list(walk.buffers.values()))
+    start = [-1] if walk.start[:, chunks].any() or not n_steps else []
+    first, last = window or (0, n_steps - 1)
+    found = list(range(first, min(last, n_steps - 1) + 1))
+    if not found and n_steps:
+        raise InputError(f"there is no step from {first} to {last}: the algorithm has {n_steps}, counted from 0")
+    return [*(start if first == 0 else []), *found]
+
+
+def _fitting(numbers: list[int], most: int) -> list[int | None]:
+    """All of them, or the first and the last with None between."""
+    if len(numbers) <= most:
+        return list(numbers)
+    most = max(most - 1, 3)
+    first = int(FIRST_SHARE * most)
+    return [*numbers[:first], None, *numbers[first - most :]]
+
+
+def _rank_axis(axes: Axes, n_ranks: int) -> None:
+    axes.grid(False)
+    axes.set_ylim(n_ranks - 0.42, -0.58)
+    axes.set_yticks(range(n_ranks))
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_ylabel("rank")
+
+
+def _step_axis(axes: Axes, columns: _Columns) -> None:
+    """Numbers under the columns."""
+    ends = [*(left - GAP for left in columns.left[1:]), columns.width - GAP]
+    centres = [(left + end) / 2 for left, end in zip(columns.left, ends, strict=True)]
+    texts = ["…" if number is None else "start" if number < 0 else str(number) for number in columns.numbers]
+    axes.set_xticks(centres, texts)
+    axes.set_xlim(-0.05, max(columns.width - GAP + 0.05, LEAST_WIDTH - MARGIN))
+    axes.set_xlabel("step")
+
+
+def _nodes(axes: Axes, walk: Walk) -> None:
+    """A line for each rank; every other node shaded, where the algorithm knows nodes."""
+    n_ranks = walk.schedule.n_ranks
+    for rank in range(n_ranks):
+        axes.axhline(rank, color="#d8d8d8", linewidth=0.7, zorder=0)
+    per_node = int(np.ravel(walk.schedule.algorithm.params.get("ranks_per_node") or 1)[-1])
+    for first in range(per_node, n_ranks, 2 * per_node) if per_node > 1 else ():
+        axes.axhspan(first - 0.5, min(first + per_node, n_ranks) - 0.5, color="#f3f1ec", zorder=-1, linewidth=0)
+
+
+def _dots(axes: Axes, left: float, n_ranks: int) -> None:
+    axes.text(left + 0.17, (n_ranks - 1) / 2, "…", ha="center", va="center", fontsize=12, color=GREY)
 
 
 def _kind(part: Messages) -> str:
     return "in the fabric" if part.fabric else "reduce" if part.reduce else "copy"
 
 
-def _arrows(axes: Axes, number: int, step: list[Messages], *, labelled: bool) -> None:
-    """Lines from sender to receiver, a dot where they arrive; a dot alone is a move inside a rank."""
-    n_messages = sum(len(part.src) for part in step)
-    crowded = n_messages > 3 * MOST_LABELS
-    begin, end = number + 0.3, number + 0.97
-    for part in step:
-        colour = _KINDS[_kind(part)]
-        inside = part.src == part.dst
-        axes.plot(np.full(inside.sum(), number + 0.64), part.src[inside], "s", color=colour, markersize=3)
+def _messages(axes: Axes, walk: Walk, number: int, begin: float, wide: float) -> None:
+    """Lines from sender to receiver, a dot where they arrive; a square is a move inside a rank."""
+    panel = walk.panels[number]
+    end = begin + wide - 0.05
+    crowded = sum(len(part.src) for part in panel.messages) > 4 * walk.schedule.n_ranks
+    for part, lane in zip(panel.messages, panel.lanes, strict=True):
+        colour, inside = KINDS[_kind(part)], part.src == part.dst
+        middle = np.full(inside.sum(), (begin + end) / 2)
+        axes.plot(middle, part.src[inside], "s", color=colour, markersize=3.2)
         src, dst = part.src[~inside], part.dst[~inside]
         x = np.tile([begin, end, np.nan], len(src))
         y = np.stack([src, dst, np.full(len(src), np.nan)], axis=1).ravel()
-        axes.plot(x, y, color=colour, linewidth=0.5 if crowded else 0.9, alpha=0.7 if crowded else 1.0)
+        axes.plot(x, y, linestyle=LINES[lane % len(LINES)], color=colour, linewidth=0.5 if crowded else 0.9)
         axes.plot(np.full(len(dst), end), dst, "o", color=colour, markersize=2.8)
-    if labelled and n_messages <= MOST_LABELS:
-        _labels(axes, number, step)
+    for rank, text in _labels(walk, number).items():
+        axes.text(begin - 0.02, rank, text, fontsize=6.5, color=INK, ha="right", va="center")
 
 
-def _labels(axes: Axes, number: int, step: list[Messages]) -> None:
-    """What each rank sends, beside it; nothing where it sends different chunks to several."""
+def _labels(walk: Walk, number: int) -> dict[int, str]:
+    """What each rank sends, to be written beside it; nothing where it sends different chunks to several."""
+    if walk.schedule.n_ranks > MOST_LABELLED or walk.schedule.space.n_chunks == 1:
+        return {}
     found: dict[int, set[str]] = {}
-    for part in step:
+    for part in walk.panels[number].messages:
         for index in np.flatnonzero(part.src != part.dst).tolist():
-            found.setdefault(int(part.src[index]), set()).add(_chunks(part, index))
-    for rank, labels in found.items():
-        if len(labels) == 1:
-            axes.text(number + 0.27, rank, labels.pop(), fontsize=6, color=INK, ha="right", va="center")
+            found.setdefault(int(part.src[index]), set()).add(_chunks(part, index, walk.schedule.space))
+    return {rank: next(iter(texts)) for rank, texts in found.items() if len(texts) == 1}
 
 
-def _chunks(part: Messages, index: int) -> str:
-    """The chunks of a message: ``3``, ``0–3`` or ``1 3 …``."""
+def _chunks(part: Messages, index: int, space: Space) -> str:
+    """The chunks of a message: ``3``, ``0–3``, ``1 3 …``; ``s3`` in scratch."""
     _, chunk = part.send.rows(np.array([index])).expand(1)
     listed = chunk.tolist()
-    if len(listed) < 2:
-        return "".join(map(str, listed))
-    if listed == list(range(listed[0], listed[0] + len(listed))):
-        return f"{listed[0]}–{listed[-1]}"
-    return f"{listed[0]} {listed[1]}" if len(listed) == 2 else f"{listed[0]} {listed[1]}…"
+    if not listed:
+        return ""
+    scratch = space.first_of(SCRATCH) if space.n_scratch else space.n_chunks
+    mark, first = ("s", scratch) if listed[0] >= scratch else ("", listed[0] // space.n_data * space.n_data)
+    numbers = [number - first for number in listed]
+    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"{mark}{numbers[0]}–{numbers[-1]}"
+    return mark + " ".join(map(str, numbers[:2])) + "…" * (len(numbers) > 2)
 
 
-def _squares(axes: Axes, number: int, shares: NDArray[np.float64]) -> None:
-    n_ranks, n_chunks = shares.shape
-    left, right = number + 0.12, number + 0.94
+def _contents(
+    axes: Axes, walk: Walk, shades: NDArray[np.float64], left: float, columns: _Columns, *, named: bool
+) -> None:
+    """What every chunk of every rank holds: a rectangle for each buffer, side by side."""
+    n_chunks = sum(map(len, walk.buffers.values())) + len(walk.buffers) - 1
+    at = columns.left.index(left)
+    right = (columns.left[at + 1] if at + 1 < len(columns.left) else columns.width) - GAP
+    wide = (right - left) / n_chunks
+    for name, numbers in walk.buffers.items():
+        right = left + wide * len(numbers)
+        _squares(axes, shades[:, numbers], left, right)
+        if named and len(walk.buffers) > 1:
+            axes.text((left + right) / 2, -0.65, name, fontsize=6.5, color=GREY, ha="center", va="bottom")
+        left = right + wide
+
+
+def _squares(axes: Axes, shades: NDArray[np.float64], left: float, right: float) -> None:
+    n_ranks, n_chunks = shades.shape
     axes.imshow(
-        shares,
-        cmap=SHADES,
-        vmin=0,
-        vmax=1,
-        aspect="auto",
-        interpolation="nearest",
+        shades, cmap=SHADES, vmin=0, vmax=1, aspect="auto", interpolation="nearest",
         extent=(left, right, n_ranks - 0.5, -0.5),
-    )
+    )  # fmt: skip
     rows, columns = np.arange(n_ranks + 1) - 0.5, np.linspace(left, right, n_chunks + 1)
     _grid(axes, np.array([[left, right]]), rows[1:-1, None], linewidth=0.8)
-    if n_chunks <= 16:
+    if (right - left) / n_chunks >= 0.99 * LEAST_CHUNK:
         _grid(axes, columns[1:-1, None], np.array([[-0.5, n_ranks - 0.5]]), linewidth=0.4)
-    axes.plot([left, right, right, left, left], rows[[0, 0, -1, -1, 0]], color=GREY, linewidth=0.4)
+    axes.plot([left, right, right, left, left], rows[[0, 0, -1, -1, 0]], color=GREY, linewidth=0.5)
 
 
 def _grid(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], linewidth: float) -> None:
@@ -202,3 +273,26 @@ def _grid(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], linewidth:
     x, y = (np.broadcast_to(v, (n, 2)) for v in (x, y))
     gap = np.full((n, 1), np.nan)
     axes.plot(np.hstack([x, gap]).ravel(), np.hstack([y, gap]).ravel(), color="white", linewidth=linewidth)
+
+
+def _legend(walk: Walk, columns: _Columns) -> list[Artist]:
+    """What lines, markers and shades mean: only what is drawn."""
+    shown = [walk.panels[number] for number in columns.numbers if number is not None and number >= 0]
+    parts = [part for panel in shown for part in panel.messages if len(part.src)]
+    kinds = {_kind(part) for part in parts if (part.src != part.dst).any()}
+    found: list[Artist] = [handle(word, color=colour) for word, colour in KINDS.items() if word in kinds]
+    if any((part.src == part.dst).any() for part in parts):
+        found.append(handle("inside a rank", color=COPY, marker="s", markersize=3.2))
+    if walk.n_lanes > 1:
+        lanes = range(min(walk.n_lanes, len(LINES)))
+        found += [handle(f"lane {lane}", color=INK, linewidth=0.9, linestyle=LINES[lane]) for lane in lanes]
+    return [*found, *_shades(walk, [panel.shades for panel in shown])]
+
+
+def _shades(walk: Walk, drawn: Sequence[NDArray[np.float64]]) -> list[Artist]:
+    chunks = np.concatenate(list(walk.buffers.values()))
+    values = np.concatenate([shades[:, chunks].ravel() for shades in (walk.start, *drawn)])
+    partly = "data of some ranks" if walk.schedule.algorithm.collective.origin is None else "data on its way"
+    words = {partly: (values > 0) & (values < 1), "as it must end": values == 1}
+    colours = {partly: SHADES(sum(PARTLY) / 2), "as it must end": SHADES(1.0)}
+    return [Patch(facecolor=colours[word], label=word) for word, there in words.items() if there.any()]
