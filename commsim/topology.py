@@ -157,17 +157,10 @@ class Topology:
 
     def path(self, src: Ints, dst: Ints) -> Path:
         """Latency, slowest bandwidth and the two ports of each route. Arrays (n,) of devices."""
+        from commsim.hops import ends
+
         hops = self.route(src, dst)
-        used = hops != NO_LINK
-        latency = np.where(used, self.links.latency_s[hops], 0.0).sum(axis=1)
-        bandwidth = np.where(used, self.links.bandwidth_Bps[hops], np.inf).min(axis=1, initial=np.inf)
-        last = (
-            hops[np.arange(len(hops)), np.maximum(used.sum(axis=1) - 1, 0)]
-            if hops.shape[1]
-            else np.full(len(hops), NO_LINK)
-        )
-        first = hops[:, 0] if hops.shape[1] else last
-        return Path(hops, latency, bandwidth, first, last)
+        return Path(hops, *ends(hops, self.links.latency_s, self.links.bandwidth_Bps))
 
     def renumbered(self, devices: Ints) -> Topology:
         """The same machine whose device i is what device ``devices[i]`` was; links keep their numbers.

@@ -10,7 +10,7 @@ import topologies
 from commsim import COMMUTATIVE, algorithm, chunk, exchange, lanes, simulate
 from commsim.errors import ScheduleError
 from commsim.models import MODELS
-from commsim.models.fluid import MessageTable, play
+from commsim.models.fluid import Fluid, MessageTable, play
 from commsim.models.max_min import add, max_min_rates, network, remove, solve
 from tests.fluid_reference import readable
 from tests.variants import find
@@ -82,6 +82,12 @@ def test_flows_that_come_and_go_leave_the_rates_of_a_fresh_start():
                 np.testing.assert_allclose(net.rate[slots], fresh, rtol=1e-8)
 
 
+@pytest.fixture
+def events(monkeypatch):
+    """The model fluid without its shortcuts, as a model of its own."""
+    monkeypatch.setitem(MODELS, "events", Fluid(shortcuts=False))
+
+
 CASES = [
     *(("allreduce", name) for name in ("ring", "rabenseifner", "recursive_doubling", "circulant", "linear")),
     *(
@@ -94,11 +100,11 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
-def test_it_equals_hockney_where_nothing_is_shared(case):
+def test_it_equals_hockney_where_nothing_is_shared(case, events):
     for n_ranks in (1, 2, 5, 8, 13):
         star = topologies.star(n_ranks, 8e9, 3e-7, overhead_s=2e-7, gamma_s_per_byte=5e-11)
         n_bytes = 0 if case[0] == "barrier" else 4 * n_ranks * 24 * 8
-        hockney, fluid = (simulate(find(case), star, n_bytes, model=model) for model in ("hockney", "fluid"))
+        hockney, fluid = (simulate(find(case), star, n_bytes, model=model) for model in ("hockney", "events"))
         assert fluid.time_s == pytest.approx(hockney.time_s, rel=1e-9)
         np.testing.assert_allclose(fluid.finish_s, hockney.finish_s, rtol=1e-9)
         np.testing.assert_allclose(fluid.link_bytes, hockney.link_bytes)
@@ -136,13 +142,14 @@ CONTENDED = [
 
 @pytest.mark.parametrize("spec", SYSTEMS)
 @pytest.mark.parametrize("one", CONTENDED, ids=lambda one: one.name)
-def test_it_equals_the_readable_reference(one, spec):
+@pytest.mark.parametrize("model", ["fluid", "events"])
+def test_it_equals_the_readable_reference(one, spec, model, events):
     if one is two_rings and "gamma=300" in spec:
         pytest.skip("both lanes come to the reduction unit at the same moment, and simpy lets another one go first")
     system = topologies.find(spec)
     n_ranks = system.n_devices
     n_elements = 1000 * n_ranks
-    found = simulate(one, system, 4 * n_elements, model="fluid")
+    found = simulate(one, system, 4 * n_elements, model=model)
     np.testing.assert_allclose(found.finish_s, readable(one, system, n_elements, n_ranks), rtol=1e-6)
     assert found.time_s >= found.bound_s * (1 - 1e-9)
     assert (found.link_busy_s <= found.time_s * (1 + 1e-9)).all()

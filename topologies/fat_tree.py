@@ -15,7 +15,7 @@ from commsim.selection import Ints
 from commsim.topology import Links, Topology, require_possible
 from topologies.cables import Cable
 from topologies.generator import generator, seed_of
-from topologies.routes import packed, pick, where
+from topologies.routes import pick
 
 
 @dataclass(frozen=True)
@@ -90,22 +90,14 @@ class FatTree:
         D-mod-k: the upward port of every level is a digit of the destination. ECMP, with a seed: it is a hash of
         source, destination, seed and level. Cables between the same two vertices are used alike upwards and downwards.
         """
-        ups, downs = [], []
+        from topologies.climb import climb
+
         turns = self._digits(dst) if seed is None else self._hashed(src, dst, seed)
-        vertex, base = src, 0
-        copy_above = np.zeros_like(dst)
-        for level, turn in enumerate(turns):  # over all parents first, then over their cables
-            width = self.up[level] * self.parallel[level]
-            which = turn % self.up[level]
-            port = which * self.parallel[level] + turn // self.up[level]
-            climbing = src // prod(self.down[:level]) != dst // prod(self.down[:level])
-            below = dst // prod(self.down[:level]) * self.copies(level) + copy_above
-            ups.append(where(climbing, base + vertex * width + port))
-            downs.append(where(climbing, base + self._cables(level) + below * width + port))
-            vertex = self._parent(level, vertex, which)
-            copy_above = copy_above + which * self.copies(level)
-            base += 2 * self._cables(level)
-        return packed(*ups, *reversed(downs))
+        levels = range(self.n_levels)
+        counts = ([self.copies(level) for level in levels], [self._cables(level) for level in levels])
+        shape = (np.array(column) for column in (self.down, self.up, self.parallel, *counts))
+        hops: Ints = climb(src, dst, np.stack(turns, axis=1), *shape)
+        return hops[:, : int((hops >= 0).any(axis=0).sum())]
 
     def _digits(self, dst: Ints) -> list[Ints]:
         """Zahavi: D-mod-k routing providing non-blocking traffic for shift permutations on fat trees, 2010."""

@@ -12,12 +12,10 @@ from commsim.topology import NO_LINK
 
 def packed(*parts: Ints) -> Ints:
     """Parts of routes one after the other, arrays (n, any) or (n,), without the gaps; padding last."""
+    from commsim.hops import pack
+
     hops = np.concatenate([part[:, None] if part.ndim == 1 else part for part in parts], axis=1)
-    used = hops != NO_LINK
-    lengths = used.sum(axis=1)
-    out = np.full((len(hops), int(lengths.max(initial=0))), NO_LINK)
-    out[np.arange(out.shape[1]) < lengths[:, None]] = hops[used]
-    return out
+    return hops[:, : pack(hops)]
 
 
 def where(taken: NDArray[np.bool_], links: Ints) -> Ints:

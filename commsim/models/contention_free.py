@@ -52,6 +52,7 @@ class Model:
     name: str
     description: str
     engine = "contention-free"
+    adds_up_ports = True  # whether what one step puts on one port adds up
 
     def run(
         self,
@@ -346,7 +347,7 @@ def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mod
     path = pattern.path
     wire = together(pattern.copies, charged / (path.bandwidth_Bps * share))
     out_wait = in_wait = wire
-    if pattern.shared:
+    if pattern.shared and model.adds_up_ports:
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
         out_wait, in_wait = (together(pattern.copies, wait) for wait in _port_waits(pattern, wire, gap))
     waits = (wire, out_wait, in_wait)
@@ -403,7 +404,8 @@ def _advance(
     np.maximum.at(done, batch.src, released)
     np.maximum.at(done, batch.dst, delivered)
     # In exchange order: the last reduction of a rank ends at max over i of (arrival of i + all costs from i on).
-    order = np.argsort(batch.dst, kind="stable")
+    is_sorted = bool((batch.dst[1:] >= batch.dst[:-1]).all())
+    order = np.arange(len(batch.dst)) if is_sorted else np.argsort(batch.dst, kind="stable")
     dst, ordered, is_reduction = batch.dst[order], cost[order], np.broadcast_to(reduces, len(order))[order]
     total = np.bincount(dst, ordered, len(clock))
     before = np.cumsum(ordered) - ordered

@@ -31,8 +31,11 @@ class Pattern:
     out_weight: Any  # share of a message's bytes that its first link carries for it
     in_weight: Any  # the same of its last link
     media: Ints  # (n, n_hops): of the links on its way, those that have the capacity
+    n_links: int
     n_bytes: Floats = field(init=False)  # carried so far
     charged: Floats = field(init=False)  # the same as the model counts them
+
+    s_per_byte: tuple[Floats, Floats] | None = None  # ceilings, and how long a byte takes if all messages are equal
 
     def __post_init__(self) -> None:
         self.n_bytes, self.charged = np.zeros(len(self.src)), np.zeros(len(self.src))
@@ -43,20 +46,16 @@ class Pattern:
         return np.union1d(self.src, self.dst)
 
     @cached_property
-    def crossings(self) -> tuple[Ints, Ints]:
-        """Message and link of every hop of all messages: two arrays (n_crossings,)."""
-        used = self.media != NO_LINK
-        return used.nonzero()[0], self.media[used]
-
-    @cached_property
     def is_private(self) -> bool:
         """Whether no link carries two of the messages; those that switches make one of count once."""
-        row, link = self.crossings
-        if self.copies is not None:
-            mine = self.copies[row]
-            each = np.where(mine >= 0, mine, len(self.src) + row)
-            link = np.unique(np.stack([each, link]), axis=1)[1]
-        return len(link) == 0 or int(np.bincount(link).max()) == 1
+        from commsim.hops import most_on_one
+
+        if self.copies is None:
+            return most_on_one(self.media, self.n_links) <= 1
+        row, hop = (self.media != NO_LINK).nonzero()
+        link, mine = self.media[row, hop], self.copies[row]
+        each = np.where(mine >= 0, mine, len(self.src) + row)
+        return int(np.bincount(np.unique(np.stack([each, link]), axis=1)[1]).max(initial=0)) <= 1
 
 
 class Traffic:
@@ -76,6 +75,8 @@ class Traffic:
         return found
 
     def _new(self, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> Pattern:
+        from commsim.hops import most_on_one
+
         path = self._topology.path(src, dst)
         here = src == dst
         n = max(int(src.max(initial=0)), int(dst.max(initial=0))) + 1
@@ -83,27 +84,31 @@ class Traffic:
         sends[src[~here]] = receives[dst[~here]] = True
         both = sends & receives
         ports = _ports(path, self._topology)
-        shared = len(np.unique(ports[ports >= 0])) < (ports >= 0).sum()
+        shared = most_on_one(ports, 2 * self._topology.n_links) > 1
         remote = ~here if here.any() else True
         sets, media = copies_of(parts), self._topology.links.on_medium(path.hops)
-        return Pattern(src, dst, path, one_each, remote, both[src] | both[dst], ports, shared, *sets, media)
+        return Pattern(
+            src, dst, path, one_each, remote, both[src] | both[dst], ports, shared, *sets, media, self._topology.n_links
+        )
 
     def add(self, pattern: Pattern, n_bytes: Any, charged: Any) -> None:
         pattern.n_bytes += n_bytes
         pattern.charged += charged
 
     def _flush(self, pattern: Pattern) -> None:
+        from commsim.hops import add_up
+
         hops = pattern.path.hops
-        used = hops != NO_LINK
-        row, link = used.nonzero()[0], hops[used]
-        weight: Any = 1.0
-        if pattern.copies is not None:
-            mine = pattern.copies[row]
-            each = np.where(mine >= 0, mine, len(hops) + row)
-            _, which, count = np.unique(each * self._topology.n_links + link, return_inverse=True, return_counts=True)
-            weight = 1 / count[which]
-        self._bytes += np.bincount(link, pattern.n_bytes[row] * weight, self._topology.n_links)
-        self._charged += np.bincount(link, pattern.charged[row] * weight, self._topology.n_links)
+        if pattern.copies is None:
+            add_up(hops, pattern.n_bytes, self._bytes)
+            add_up(hops, pattern.charged, self._charged)
+            return
+        row, hop = (hops != NO_LINK).nonzero()
+        link, mine = hops[row, hop], pattern.copies[row]
+        each = np.where(mine >= 0, mine, len(hops) + row)
+        _, which, count = np.unique(each * self._topology.n_links + link, return_inverse=True, return_counts=True)
+        self._bytes += np.bincount(link, pattern.n_bytes[row] / count[which], self._topology.n_links)
+        self._charged += np.bincount(link, pattern.charged[row] / count[which], self._topology.n_links)
 
     def totals(self) -> tuple[Floats, Floats]:
         """Bytes of each link, and the time that they take at its full bandwidth."""

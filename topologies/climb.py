@@ -1,0 +1,48 @@
+"""The routes of :mod:`topologies.fat_tree`, compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def climb(src: Any, dst: Any, turns: Any, down: Any, up: Any, parallel: Any, copies: Any, cables: Any) -> Any:
+    """Up to the first common subtree and down again.
+
+    Parameters
+    ----------
+    src, dst : array (n,)
+        Hosts.
+    turns : array (n, n_levels)
+        Which way each route takes upwards: over all parents first, then over their cables.
+    down, up, parallel, copies, cables : array (n_levels,)
+        Of each level: children, parents, cables between the two, copies of a vertex, cables of the level.
+
+    Returns
+    -------
+    array (n, 2 * n_levels)
+        Links, padded with -1.
+    """
+    n, n_levels = turns.shape
+    hops = np.full((n, 2 * n_levels), -1)
+    for row in range(n):
+        a, b = src[row], dst[row]  # subtrees of the level
+        copy, base, height = 0, 0, 0
+        while a != b:
+            which, cable = turns[row, height] % up[height], turns[row, height] // up[height]
+            width, port = up[height] * parallel[height], which * parallel[height] + cable
+            hops[row, height] = base + (a * copies[height] + copy) * width + port
+            hops[row, 2 * n_levels - 1 - height] = base + cables[height] + (b * copies[height] + copy) * width + port
+            copy += which * copies[height]
+            base += 2 * cables[height]
+            a //= down[height]
+            b //= down[height]
+            height += 1
+        for level in range(height):  # downwards, behind the way up
+            hops[row, height + level] = hops[row, 2 * n_levels - height + level]
+        for hop in range(2 * height, 2 * n_levels):
+            hops[row, hop] = -1
+    return hops
