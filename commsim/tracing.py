@@ -20,6 +20,7 @@ from commsim.program import Exchange, Lanes, Program, Rank, Side, Step, unrolled
 from commsim.selection import Selection
 
 TRACES_KEPT = 8
+MOST_STEPS = 1 << 18  # of one rank, all of which are kept
 MOST_NAMED = 8  # steps of a deadlock, and ranks of each
 
 
@@ -74,6 +75,8 @@ class _Trace:
         """Walk through the program of the next rank; what it yields may change afterwards."""
         first = number = sum(self._n_steps)
         for step in unrolled(steps):
+            if number - first >= MOST_STEPS:
+                raise ScheduleError(f"rank {rank} has taken {MOST_STEPS} steps and goes on: does its program end?")
             if isinstance(step, Lanes):
                 raise ScheduleError('an int-only program has no lanes; write it for arrays of ranks (form="array")')
             if not isinstance(step, list) or not all(isinstance(part, Exchange) for part in step):

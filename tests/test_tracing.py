@@ -246,3 +246,14 @@ def test_steps_that_are_none_are_refused(step, said):
 def test_an_unknown_form_is_refused():
     with pytest.raises(InputError, match="unknown form 'integer'; did you mean 'int'"):
         algorithm("broadcast", form="integer")
+
+
+def test_an_endless_program_is_refused(monkeypatch):
+    @algorithm("allreduce", form="int")
+    def endless(rank, n_ranks):
+        while True:
+            yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=chunk(0), receive=chunk(0))]
+
+    monkeypatch.setattr("commsim.tracing.MOST_STEPS", 100)
+    with pytest.raises(ScheduleError, match="endless, step 0: rank 0 has taken 100 steps and goes on"):
+        verify(endless, 3)
