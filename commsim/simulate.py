@@ -113,12 +113,8 @@ def simulate(
     started = time.perf_counter()
     if model not in MODELS:
         raise unknown_name("model", model, MODELS)
-    size = parse_bytes(n_bytes)
-    ranks = system.n_places if n_ranks is None else n_ranks
-    resolved = algorithm.resolved(ranks, size, system.ranks_per_node(ranks))
-    system.require(ranks)
-    schedule = Schedule(resolved, ranks, root)
-    layout = _layout(schedule, size, dtype, counts)
+    schedule, layout = prepared(algorithm, system, n_bytes, n_ranks=n_ranks, root=root, dtype=dtype, counts=counts)
+    resolved, ranks, size = schedule.algorithm, schedule.n_ranks, parse_bytes(n_bytes)
     wanted = np.arange(ranks) if timeline is True else None if timeline is False else np.asarray(timeline)
     done = MODELS[model].run(schedule, system, layout, wanted, disturbance)
     collective = resolved.collective
@@ -152,6 +148,25 @@ def simulate(
         link_busy_s=done.link_busy_s,
         timeline=done.timeline,
     )
+
+
+def prepared(
+    algorithm: Algorithm,
+    system: System,
+    n_bytes: int | str,
+    *,
+    n_ranks: int | None = None,
+    root: int = 0,
+    dtype: str = "float32",
+    counts: Ints | None = None,
+) -> tuple[Schedule, Layout]:
+    """What :func:`simulate` hands to a model. Parameters and errors as it has them."""
+    size = parse_bytes(n_bytes)
+    ranks = system.n_places if n_ranks is None else n_ranks
+    resolved = algorithm.resolved(ranks, size, system.ranks_per_node(ranks))
+    system.require(ranks)
+    schedule = Schedule(resolved, ranks, root)
+    return schedule, _layout(schedule, size, dtype, counts)
 
 
 def _layout(schedule: Schedule, n_bytes: int, dtype: str, counts: Ints | None) -> Layout:

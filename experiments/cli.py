@@ -194,6 +194,53 @@ def simulate(
     _show(results, facts, left_out, style, output)
 
 
+@app.command("traffic")
+def traffic_command(
+    system: SystemSpec,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE.csv|FILE.goal]…", help="messages with predecessors")
+    ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="a collective at the same time: COLLECTIVE:ALGORITHM:SIZE; repeatable"),
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="write the one job as FILE.csv or FILE.goal for other simulators")
+    ] = None,
+    dtype: Dtype = "float32",
+    placement: Placement = "packed",
+    seed: Seed = None,
+    degrade: Degrade = None,
+    fail: Fail = None,
+    skew: Skew = None,
+    straggler: Stragglers = None,
+    jitter: Jitter = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="so many messages and links are listed")] = 10,
+    style: Annotated[
+        str, typer.Option("--format", help="table, csv or json: the last two hold every message")
+    ] = "table",
+    output: Output = None,
+) -> None:
+    """Play messages with predecessors, GOAL schedules and collectives together on one fabric, and each alone."""
+    import topologies
+    from experiments.predict import as_asked
+    from experiments.table import terminal_width
+    from experiments.traffic import as_text, formats, jobs_of, played
+    from experiments.traffic import export as write
+
+    on_screen, in_file = formats(style, output)
+    suffered = disturbance(skew, straggler, jitter, seed)
+    of_placement = None if suffered.is_drawn and placement != "random" else seed
+    machine = as_asked(topologies.find(system), placement, of_placement, degrade or (), fail or ())
+    jobs = jobs_of(files or (), beside or (), machine, dtype)
+    if export is not None:
+        write(jobs, export, machine)
+    result, facts = played(jobs, machine, suffered)
+    if output is not None and in_file is not None:
+        output.write_text(as_text(result, facts, machine, in_file, top))
+    sys.stdout.write(as_text(result, facts, machine, on_screen, top, terminal_width()))
+
+
 @app.command()
 def verify(
     collective: Annotated[str | None, typer.Argument(metavar="[COLLECTIVE]")] = None,

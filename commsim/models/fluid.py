@@ -78,8 +78,7 @@ class Fluid:
                 return clocks(schedule, system, layout, Shortcuts(system), timeline_ranks, disturbance)
             except SharedLinksError:
                 pass
-        table = _Unrolled(schedule, layout, system).table()
-        return play(disturbed(table, disturbance), system, timeline_ranks)
+        return play(disturbed(message_table(schedule, layout, system), disturbance), system, timeline_ranks)
 
 
 @dataclass
@@ -108,7 +107,7 @@ class MessageTable:
     eager: Any
     reduction_s: Floats
     step: Ints
-    last_gate: Ints  # (n_ranks,): when it opens, the rank has ended
+    last_gate: Ints  # (n_ranks,): when it opens, the rank has ended; others may follow, whose opening is to be known
     n_together: int  # messages that can be on their way at once, at most
     chain_from: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     chain_to: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -118,6 +117,25 @@ class MessageTable:
     stretch: Floats | None = None
     number: Ints | None = None
     joint: Joint | None = None
+
+    @property
+    def n_messages(self) -> int:
+        """Of joint messages every one counts."""
+        n = len(self.src)
+        return n if self.joint is None else n - len(np.unique(self.joint.row)) + len(self.joint.row)
+
+
+def message_table(schedule: Schedule, layout: Layout, system: System) -> MessageTable:
+    """All messages of a schedule of all ranks, with what they cost.
+
+    Raises
+    ------
+    InputError
+        If there are too many.
+    RefusedError
+        If the schedule asks of the fabric what the system cannot do.
+    """
+    return _Unrolled(schedule, layout, system).table()
 
 
 class _Unrolled:
@@ -275,7 +293,11 @@ def disturbed(table: MessageTable, disturbance: Disturbance) -> MessageTable:
     stretch = disturbance.stretches(np.arange(len(table.src)) if table.number is None else table.number)
     opens_s = np.zeros(table.n_gates) if table.opens_s is None else table.opens_s.copy()
     send, receive = (table.overhead_s * slow[end] * stretch for end in (table.src, table.dst))
-    ends = [(table.post_src, table.src), (table.post_dst, table.dst), (table.last_gate, np.arange(table.n_ranks))]
+    ends = [
+        (table.post_src, table.src),
+        (table.post_dst, table.dst),
+        (table.last_gate[: table.n_ranks], np.arange(table.n_ranks)),
+    ]
     joint = table.joint
     if joint is not None:
         of_member = disturbance.stretches(joint.number)
@@ -298,8 +320,8 @@ def disturbed(table: MessageTable, disturbance: Disturbance) -> MessageTable:
     )
 
 
-def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None) -> Run:
-    """Play a table of messages on a system, event by event.
+def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None, first_rows: int | None = None) -> Run:
+    """Play a table of messages on a system, event by event; the timeline is of these ranks, or of the first rows.
 
     Raises
     ------
@@ -361,10 +383,10 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         float(latest.sum()),
         link_bytes,
         busy_s,
-        n if table.joint is None else n - len(np.unique(table.joint.row)) + len(table.joint.row),
+        table.n_messages,
         table.n_steps,
         in_network=table.joint is not None,
-        timeline=_timeline(table, out, timeline_ranks),
+        timeline=_timeline(table, out, timeline_ranks) if first_rows is None else _first(table, out, first_rows),
         engine="events",
     )
 
@@ -420,3 +442,8 @@ def _timeline(table: MessageTable, out: Any, ranks: Ints | None) -> Timeline | N
         raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
     row = row[mine]
     return Timeline(table.step[row], src[mine], dst[mine], table.n_bytes[row], out.start_s[row], out.end_s[row])
+
+
+def _first(table: MessageTable, out: Any, n: int) -> Timeline:
+    columns: tuple[Any, ...] = (table.step, table.src, table.dst, table.n_bytes, out.start_s, out.end_s)
+    return Timeline(*(column[:n] for column in columns))

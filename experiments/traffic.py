@@ -1,0 +1,241 @@
+"""`commsim traffic`: tables of messages, GOAL schedules and collectives on one fabric, at the same time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from collectives.registry import find
+from commsim import System
+from commsim.disturbance import Disturbance
+from commsim.errors import InputError, unknown_name
+from commsim.from_schedule import job_of, traffic_of
+from commsim.goal import read_goal, write_goal
+from commsim.models import MODELS
+from commsim.traffic import Job, TrafficResult, renamed, share_fabric, tier_loads
+from commsim.traffic_file import read_traffic, write_traffic
+from commsim.units import format_bytes, format_count, format_time, format_volume
+from experiments.left_out import wrapped
+from experiments.output import formatter, provenance
+from experiments.table import Column
+
+GOAL_ENDING, CSV_ENDING = ".goal", ".csv"
+
+
+def jobs_of(files: Sequence[Path], schedules: Sequence[str], system: System, dtype: str) -> list[Job]:
+    """What is to share the fabric.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        GOAL by the ending ``.goal``, else CSV.
+    schedules : sequence of str
+        ``COLLECTIVE:ALGORITHM[:key=value,…]:SIZE``.
+    system : System
+    dtype : str
+
+    Raises
+    ------
+    InputError
+        For nothing at all, or what cannot be read.
+    """
+    jobs = []
+    for path in files:
+        traffic = read_goal(path) if path.suffix == GOAL_ENDING else read_traffic(path, system)
+        jobs.append(Job(traffic.name, traffic.table(system), traffic))
+    jobs += [_scheduled(text, system, dtype) for text in schedules]
+    if not jobs:
+        raise InputError("nothing to play: give FILE.csv or FILE.goal, or --with allreduce:ring:1MiB")
+    return renamed(jobs)
+
+
+def _scheduled(text: str, system: System, dtype: str) -> Job:
+    collective, _, rest = text.partition(":")
+    spec, colon, size = rest.rpartition(":")
+    if not colon or not spec:
+        raise InputError(f"--with {text}: write it like allreduce:ring:1MiB, collective, algorithm and size")
+    return job_of(find(collective, spec), system, size, dtype=dtype, name=text)
+
+
+def export(jobs: Sequence[Job], path: Path, system: System) -> None:
+    """Write the one job as CSV or GOAL, by the ending.
+
+    Raises
+    ------
+    InputError
+        If it is not one, or the format cannot say it.
+    """
+    if len(jobs) != 1:
+        raise InputError(f"--export {path}: one job is exported, not {len(jobs)}; leave out FILE or --with")
+    if path.suffix not in (GOAL_ENDING, CSV_ENDING):
+        raise InputError(f"--export {path}: the ending chooses the format: {GOAL_ENDING}, {CSV_ENDING}")
+    traffic = traffic_of(jobs[0])
+    if path.suffix == GOAL_ENDING:
+        write_goal(traffic, path, system.n_places)
+    else:
+        write_traffic(traffic, path)
+
+
+def played(jobs: Sequence[Job], system: System, disturbance: Disturbance) -> tuple[TrafficResult, dict[str, Any]]:
+    """The result, and facts for people."""
+    result = share_fabric(jobs, system, disturbance)
+    facts: dict[str, Any] = {
+        "system": f"{system.name}, {format_count(system.n_devices, 'device')}",
+        "model": f"fluid: {MODELS['fluid'].description}",
+    }
+    if system.placement != "packed":
+        facts["placement"] = system.placement + ("" if system.seed is None else f", seed {system.seed}")
+    if not disturbance.is_none:
+        facts["disturbance"] = str(disturbance)
+    return result, facts
+
+
+def as_text(
+    result: TrafficResult, facts: Mapping[str, Any], system: System, style: str, top: int, width: int | None = None
+) -> str:
+    """The result in one of the formats: a table, or the messages as CSV or JSON.
+
+    Raises
+    ------
+    UnknownNameError
+        For another format.
+    """
+    if style not in FORMATS:
+        raise unknown_name("format", style, FORMATS)
+    return FORMATS[style](result, facts, system, top, width)
+
+
+def formats(style: str, output: Path | None) -> tuple[str, str | None]:
+    """Names of the formats for the screen and the file; refused before anything is played."""
+    if style not in FORMATS:
+        raise unknown_name("format", style, FORMATS)
+    return formatter(style, output)
+
+
+def _csv(result: TrafficResult, facts: Mapping[str, Any], system: System, top: int, width: int | None) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ROW, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(result.rows(system.topology))
+    return text.getvalue()
+
+
+def _json(result: TrafficResult, facts: Mapping[str, Any], system: System, top: int, width: int | None) -> str:
+    topology = system.topology
+    loads = tier_loads(topology, result.link_bytes, result.time_s)
+    summary = {
+        "time_s": result.time_s,
+        "n_messages": result.n_messages,
+        "wall_s": result.wall_s,
+        "jobs": [vars(job) for job in result.jobs],
+        "links": [
+            {"link": topology.link_name(link), "n_bytes": float(result.link_bytes[link]), "busy_share": share}
+            for link, share in _busiest(result, top)
+        ],
+        "tiers": [vars(load) for load in loads],
+    }
+    rows = list(result.rows(topology))
+    return json.dumps({"provenance": provenance(**facts), "summary": summary, "rows": rows}, indent=1) + "\n"
+
+
+def _busiest(result: TrafficResult, top: int) -> list[tuple[int, float]]:
+    order = np.argsort(-result.link_busy_s, kind="stable")[:top]
+    time_s = result.time_s or 1.0
+    return [(int(link), float(result.link_busy_s[link]) / time_s) for link in order if result.link_bytes[link] > 0]
+
+
+def _table(result: TrafficResult, facts: Mapping[str, Any], system: System, top: int, width: int | None) -> str:
+    rate = f", {result.n_messages / result.wall_s:,.0f} messages/s" if result.wall_s > 0 else ""
+    said = {
+        **facts,
+        "time": format_time(result.time_s),
+        "engine": f"{format_count(result.n_messages, 'message')} in {format_time(result.wall_s)}{rate}",
+    }
+    lines = [f"# {part}" for key, value in said.items() for part in wrapped(f"{key}: {value}", width and width - 2)]
+    blocks = [_jobs(result), _slowest(result, system, top), _links(result, system, top), _tiers(result, system)]
+    for title, columns in blocks:
+        if columns and columns[0].cells:
+            lines += ["", title, *_block(columns, width)]
+    return "\n".join(lines) + "\n"
+
+
+def _block(columns: Sequence[Column], width: int | None) -> list[str]:
+    total = sum(column.width + 2 for column in columns)
+    if width is not None and total > width:
+        widest = max(columns, key=lambda column: column.width if column.left else 0)
+        columns = [c.cut(max(c.width - (total - width), 8)) if c is widest else c for c in columns]
+    rows = [[column.title for column in columns], *zip(*(column.cells for column in columns), strict=True)]
+    return [
+        "  ".join(c.padded(text).strip("\n") for c, text in zip(columns, row, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _jobs(result: TrafficResult) -> tuple[str, list[Column]]:
+    jobs = result.jobs
+    slower = [f"{job.together_s / job.alone_s:.2f} x" if job.alone_s else "-" for job in jobs]
+    columns = [
+        Column("job", "", [job.name for job in jobs], 0, left=True),
+        Column("messages", "", [str(job.n_messages) for job in jobs], 0),
+    ]
+    if len(jobs) > 1:
+        columns.append(Column("alone", "", [format_time(job.alone_s) for job in jobs], 11))
+    columns.append(Column("together" if len(jobs) > 1 else "time", "", [format_time(j.together_s) for j in jobs], 11))
+    return "jobs", [*columns, Column("slower", "", slower, 0)] if len(jobs) > 1 else columns
+
+
+def _slowest(result: TrafficResult, system: System, top: int) -> tuple[str, list[Column]]:
+    took_s = result.end_s - result.start_s
+    order = np.argsort(-took_s, kind="stable")[:top]
+    rows = list(result.rows(system.topology)) if len(took_s) else []
+    found = [rows[number] for number in order.tolist() if took_s[number] > 0]
+    ratios = [f"{row['time_s'] / row['least_s']:.2f} x" if row["least_s"] else "-" for row in found]
+    columns = [
+        Column("id", "", [row["id"] for row in found], 0, left=True),
+        Column("from", "", [row["src"] for row in found], 0, left=True),
+        Column("to", "", [row["dst"] for row in found], 0, left=True),
+        Column("size", "", [format_bytes(row["n_bytes"]) for row in found], 0),
+        Column("start", "", [_at(row["start_s"]) for row in found], 11),
+        Column("time", "", [format_time(row["time_s"]) for row in found], 11),
+        Column("slower", "", ratios, 0),
+    ]
+    if any(row["label"] for row in found):
+        columns.append(Column("label", "", [row["label"] or "" for row in found], 0, left=True))
+    if len(result.traffic) > 1:
+        columns.insert(0, Column("job", "", [row["job"] for row in found], 0, left=True))
+    return "slowest messages (slower: than by itself on the empty fabric)", columns
+
+
+def _at(time_s: float) -> str:
+    return format_time(time_s) if time_s else "0 s"
+
+
+def _links(result: TrafficResult, system: System, top: int) -> tuple[str, list[Column]]:
+    found = _busiest(result, top)
+    return "busiest links", [
+        Column("link", "", [system.topology.link_name(link) for link, _ in found], 0, left=True),
+        Column("carried", "", [format_volume(float(result.link_bytes[link])) for link, _ in found], 0),
+        Column("busy", "", [f"{100 * share:.1f} %" for _, share in found], 8),
+    ]
+
+
+def _tiers(result: TrafficResult, system: System) -> tuple[str, list[Column]]:
+    loads = tier_loads(system.topology, result.link_bytes, result.time_s)
+    return "bytes that left the groups of each tier", [
+        Column("tier", "", [load.tier for load in loads], 0, left=True),
+        Column("bytes", "", [format_volume(load.n_bytes) for load in loads], 0),
+        Column("of capacity", "", [f"{100 * load.share:.1f} %" for load in loads], 8),
+    ]
+
+
+ROW = ("job", "id", "label", "src", "dst", "n_bytes", "start_s", "end_s", "done_s", "time_s", "least_s")
+FORMATS: dict[str, Callable[[TrafficResult, Mapping[str, Any], System, int, int | None], str]] = {
+    "table": _table,
+    "csv": _csv,
+    "json": _json,
+}
