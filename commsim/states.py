@@ -15,6 +15,7 @@ from commsim.errors import ScheduleError
 from commsim.execution import Moves
 from commsim.schedule import Schedule
 from commsim.selection import Ints
+from commsim.units import format_count
 
 MANY = 2**31  # what is counted no further
 UNDEFINED, MIXED = -1, -2  # instead of the number of a chunk: nothing was there; chunks were mixed
@@ -119,9 +120,11 @@ class Counting(ProofState):
             return f"rank {rank} ends with data {held} instead of chunk {promise.home[rank, chunk]} in {where} ({last})"
         off = counts < 1 if collective.joins else counts != wanted
         whose = int(np.argmax(off))
-        least = "at least " * collective.joins
-        times = f"{counts[whose]} times instead of {least}{int(wanted[whose])}"
-        return f"rank {rank} ends with the value of rank {whose} {times} in {where} ({last})"
+        n, n_wanted = int(counts[whose]), int(wanted[whose])
+        if n == 0:
+            return f"rank {rank} ends without the value of rank {whose} in {where} ({last})"
+        often, rightly = format_count(n, "time"), "once" if n_wanted else "never"
+        return f"rank {rank} ends with the value of rank {whose} {often} instead of {rightly} in {where} ({last})"
 
 
 class Sizes(ProofState):

@@ -18,6 +18,7 @@ import numpy as np
 from commsim.errors import ScheduleError
 from commsim.program import Exchange, Lanes, Program, Rank, Side, Step, unrolled
 from commsim.selection import Selection
+from commsim.units import format_count
 
 TRACES_KEPT = 8
 MOST_STEPS = 1 << 18  # of one rank, all of which are kept
@@ -114,12 +115,13 @@ class _Trace:
             _, step = self._place(sends[len(receives)].step)
             raise ScheduleError(
                 f"rank {src} sends to {dst} in its step {step}, but {dst} receives from {src} only "
-                f"{len(receives)} times"
+                f"{format_count(len(receives), 'time')}"
             )
         if len(receives) > len(sends):
             _, step = self._place(receives[len(sends)].step)
+            often = format_count(len(sends), "time")
             raise ScheduleError(
-                f"rank {dst} receives from {src} in its step {step}, but {src} sends to {dst} only {len(sends)} times"
+                f"rank {dst} receives from {src} in its step {step}, but {src} sends to {dst} only {often}"
             )
         for sent, taken in zip(sends, receives, strict=True):
             if sent.fabric != taken.fabric:

@@ -164,7 +164,7 @@ def test_verify_proves_and_refuses(commsim, tmp_path):
     )
     code, _, err = commsim("verify", "--file", wrong, "--ranks", "3")
     assert code == 1
-    assert "rank 0 ends with the value of rank 1 0 times instead of 1 in chunk 0" in err
+    assert "rank 0 ends without the value of rank 1 in chunk 0" in err
     assert "last written in step 0 by a message from rank 2" in err
 
 
