@@ -36,6 +36,7 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m experiments.pages
+	$(BIN)/python -m experiments.topology_pages
 
 clean:
 	rm -rf $(VENV) commsim_quickstart

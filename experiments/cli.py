@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from experiments import topology_commands
 from experiments.disturbances import Jitter, Skew, Stragglers, disturbance
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(topology_commands.app, name="topology")
 
 Name = Annotated[
     str,
