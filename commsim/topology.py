@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commsim.errors import InputError
+from commsim.errors import InputError, RefusedError
 from commsim.selection import Ints
 
 if TYPE_CHECKING:
@@ -156,11 +156,28 @@ class Topology:
         return f"{self.vertex_name(int(self.links.src[link]))}→{self.vertex_name(int(self.links.dst[link]))}"
 
     def path(self, src: Ints, dst: Ints) -> Path:
-        """Latency, slowest bandwidth and the two ports of each route. Arrays (n,) of devices."""
+        """Latency, slowest bandwidth and the two ports of each route. Arrays (n,) of devices.
+
+        Raises
+        ------
+        RefusedError
+            If a route takes a half-duplex cable there and back, and so would share it with itself.
+        """
         from commsim.hops import ends
 
         hops = self.route(src, dst)
+        if self.links.medium is not None:
+            self._refuse_there_and_back(hops)
         return Path(hops, *ends(hops, self.links.latency_s, self.links.bandwidth_Bps))
+
+    def _refuse_there_and_back(self, hops: Ints) -> None:
+        media = np.sort(self.links.on_medium(hops), axis=1)
+        twice = (media[:, 1:] == media[:, :-1]) & (media[:, 1:] != NO_LINK)
+        if twice.any():
+            cable = self.link_name(int(media[:, 1:][twice][0]))
+            raise RefusedError(
+                f"a route takes the half-duplex cable {cable} there and back, which no model has; use shortest paths"
+            )
 
     def renumbered(self, devices: Ints) -> Topology:
         """The same machine whose device i is what device ``devices[i]`` was; links keep their numbers.

@@ -282,12 +282,12 @@ def test_media_travel_through_networkx_and_joints():
     assert from_networkx(graph).links.media.tolist() == [0, 0]
 
 
-def test_a_route_there_and_back_over_one_half_duplex_cable_is_refused_in_fluid():
+def test_a_route_there_and_back_over_one_half_duplex_cable_is_refused():
     star = topologies.star(2, 1e9, 0.0).topology
     detour = lambda src, dst: np.where(src != dst, np.stack([src, 2 + src, src, 2 + dst]), NO_LINK).T  # noqa: E731
     system = half(System("x", Topology(2, star.links, detour)), "vertex 0")
     with pytest.raises(RefusedError, match="takes the half-duplex cable"):
-        simulate(collectives.allreduce.ring, system, 64, model="fluid")
+        simulate(collectives.allreduce.ring, system, 64)
 
 
 def test_hockney_still_refuses_what_a_shared_cable_cannot_carry():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from commsim.disturbance import NO_DISTURBANCE, Disturbance
-from commsim.errors import InputError, RefusedError, ScheduleError
+from commsim.errors import InputError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher
 from commsim.models.contention_free import TIMELINE_ROWS, Run, message_sizes
@@ -338,7 +338,6 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         path, pair = table.joint.ways(path, pair, system.topology)
     hops = path.hops if path.hops.shape[1] else np.full((len(key), 1), -1)
     paths = np.ascontiguousarray(links.on_medium(hops))
-    _refuse_shared_twice(paths, system)
     bandwidth_Bps = path.bandwidth_Bps[pair]
     messages = Messages(
         *(table.src, table.dst, table.post_src, table.post_dst, table.then_src, table.then_dst),
@@ -389,21 +388,6 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         timeline=_timeline(table, out, timeline_ranks) if first_rows is None else _first(table, out, first_rows),
         engine="events",
     )
-
-
-def _refuse_shared_twice(paths: Ints, system: System) -> None:
-    """A route that takes a half-duplex cable there and back would share it with itself."""
-    if system.topology.links.medium is None:
-        return
-    ordered = np.sort(paths, axis=1)
-    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_LINK)
-    if twice.any():
-        row = int(np.argmax(twice.any(axis=1)))
-        link = ordered[row, 1:][twice[row]][0]
-        raise RefusedError(
-            f"{system.name}: a route takes the half-duplex cable {system.topology.link_name(int(link))} there and "
-            "back, which fluid does not model; use routes that are shortest paths"
-        )
 
 
 def _packed(paths: Ints) -> Ints:
