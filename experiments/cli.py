@@ -138,7 +138,10 @@ def list_command(
     ] = False,
     style: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
 ) -> None:
-    """List what exists: algorithms with constraints, cost and source; systems with their keys; models."""
+    """List algorithms, systems and models.
+
+    Algorithms with constraints, cost and source; systems with their keys, their defaults and what is assumed.
+    """
     from experiments.listing import Wanted, as_text, listed
     from experiments.table import terminal_width
 
@@ -250,7 +253,10 @@ def verify(
     ranks: Annotated[str, typer.Option("--ranks", help="N, or FIRST:LAST")] = "1:40",
     file: UserFile = None,
 ) -> None:
-    """Prove algorithms right by counting every contribution, for every root."""
+    """Prove algorithms right by counting every contribution.
+
+    For every root; thousands of ranks by fingerprints.
+    """
     from experiments.choose import chosen
     from experiments.proof import prove, rank_range
 
@@ -261,7 +267,7 @@ def verify(
 @app.command("steps")
 def steps_command(
     collective: Name,
-    output: Annotated[Path, typer.Option("-o", "--output", help="FILE.svg or FILE.png")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="FILE.svg, .png or .pdf")],
     algorithm: Annotated[str | None, typer.Option("-a", "--algorithm", help="NAME[:key=value,…]")] = None,
     ranks: Annotated[int, typer.Option("--ranks", help="few: every rank is a line")] = 8,
     size: Annotated[str, typer.Option("--size", help="for parameters that follow the size")] = "1MiB",
@@ -272,7 +278,10 @@ def steps_command(
     ] = None,
     file: UserFile = None,
 ) -> None:
-    """Draw the steps of an algorithm: who sends what to whom, and what everyone then has."""
+    """Draw who sends what to whom, step by step.
+
+    And below it what every rank then has.
+    """
     from experiments.pages import draw
 
     draw(collective, algorithm, file, output, n_ranks=ranks, size=size, groups=per_node, root=root, window=window)
@@ -303,7 +312,10 @@ def run(
     style: Format = "table",
     output: Output = None,
 ) -> None:
-    """Run collectives on real ranks, check them, time them: mpiexec -n P commsim run …"""
+    """Run and time collectives: mpiexec -n P commsim run …
+
+    Every run is checked, after the timed iterations.
+    """
     from experiments.ranks import measure_on_ranks
 
     results, facts, left_out = measure_on_ranks(
@@ -330,7 +342,10 @@ def calibrate(
     output: Annotated[Path, typer.Option("-o", "--output", help="the system file to write, FILE.toml")],
     iterations: Annotated[int, typer.Option("-n", "--iterations", help="ten times as many up to 64 KiB")] = 20,
 ) -> None:
-    """Measure messages and reductions between ranks, write a system: mpiexec -n P commsim calibrate -o FILE.toml"""
+    """Measure a machine: mpiexec -n P commsim calibrate …
+
+    Messages and reductions between its ranks, never a collective; writes a system file.
+    """
     from experiments.ranks import calibrate_on_ranks
 
     sys.stdout.write(calibrate_on_ranks(output, iterations))
@@ -347,7 +362,10 @@ def validate(
         float | None, typer.Option("--limit", help="exit 1 if the 90th percentile of |ln(predicted/measured)| is above")
     ] = None,
 ) -> None:
-    """Predict what was measured and put both side by side; rows that cannot be predicted are told below."""
+    """Predict what was measured, and put both side by side.
+
+    Rows that cannot be predicted are told below; exit 2 if nothing is left, 1 above --limit.
+    """
     import topologies
     from experiments.choose import finder
     from experiments.comparison import score
@@ -371,7 +389,10 @@ def batch(
         Path, typer.Argument(metavar="FILE", help="one command a line, without `commsim`; # begins a comment")
     ],
 ) -> None:
-    """Run several commands in one launch, so that all see the same ranks: mpiexec -n P commsim batch FILE"""
+    """Run many commands at once: mpiexec -n P commsim batch …
+
+    In one launch, so that all see the same ranks.
+    """
     import shlex
 
     from commsim.errors import InputError
@@ -395,7 +416,10 @@ def quickstart(
         int | None, typer.Option("--ranks", help="real ranks; as many as cores, 2 to 4, by default")
     ] = None,
 ) -> None:
-    """Do the main job once: calibrate this host, run, predict, compare, plan a cluster, write a report."""
+    """Do the main job once, and write a report of it.
+
+    Calibrate this host, run, predict, compare, plan a cluster.
+    """
     from experiments.quickstart import quickstart as main_job
 
     main_job(output, ranks)

@@ -186,8 +186,8 @@ def draw(
     InputError
         For a case that the algorithm refuses, too many ranks, or a file ending that no picture has.
     """
-    if output.suffix not in (".svg", ".png") or not os.access(output.parent, os.W_OK):
-        raise InputError(f"-o {output}: must be a .svg or .png file in a folder that exists")
+    if output.suffix not in (".svg", ".png", ".pdf") or not os.access(output.parent, os.W_OK):
+        raise InputError(f"-o {output}: must be a .svg, .png or .pdf file in a folder that exists")
     if not 1 <= n_ranks <= MOST_DRAWN:
         raise InputError(f"--ranks {n_ranks}: a picture has 1 to {MOST_DRAWN} ranks, each a line")
     n_bytes = parse_bytes(size)

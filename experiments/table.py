@@ -177,5 +177,5 @@ def _fitted(columns: Sequence[Column], width: int) -> list[Column]:
 def _cut_names(results: Sequence[Result], columns: Sequence[Column]) -> list[str]:
     """What each name that was cut is in full."""
     [names] = [column.cells for column in columns if column.title == "algorithm"]
-    cut = {shown: one.spec for shown, one in zip(names, results, strict=True) if shown != one.spec}
-    return [f"in full: {name}" for name in dict.fromkeys(cut.values())]
+    cut = [one.spec for shown, one in zip(names, results, strict=True) if shown != one.spec]
+    return [f"in full: {name}" for name in dict.fromkeys(cut)]

@@ -493,12 +493,12 @@ def test_thousands_of_ranks_are_proven_by_fingerprints(commsim):
 
 
 def test_steps_are_drawn(commsim, tmp_path):
-    for name in ("a.svg", "b.png"):
+    for name in ("a.svg", "b.png", "c.pdf"):
         code, _, err = commsim("steps", "allreduce", "-a", "ring", "--ranks", "6", "-o", tmp_path / name)
         assert code == 0, err
         assert (tmp_path / name).stat().st_size > 5000
     for more, said in {
-        ("-o", "x.pdf"): "must be a .svg or .png file",
+        ("-o", "x.gif"): "must be a .svg, .png or .pdf file",
         ("-o", "x.png", "--ranks", "99"): "a picture has 1 to 32 ranks",
     }.items():
         code, _, err = commsim("steps", "allreduce", "-a", "ring", *more)

@@ -57,6 +57,7 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "text.parse_math": False,  # "M$" is no formula
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # fonts that publishers take
     "svg.hashsalt": "commsim",
 }
 
@@ -85,7 +86,7 @@ def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
 
 def save(figure: Figure, folder: Path, name: str, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
-    """Write ``name.png`` and ``name.svg``, or one of them; the same figure gives the same bytes.
+    """Write ``name.png`` and ``name.svg``, or others of the endings (also pdf); the same figure gives the same bytes.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ def save(figure: Figure, folder: Path, name: str, endings: Sequence[str] = ("png
     options: dict[str, dict[str, Any]] = {
         "png": {"dpi": 150, "metadata": {"Software": None}},
         "svg": {"metadata": {"Date": None, "Creator": None}},
+        "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
     }
     paths = [folder / f"{name}.{ending}" for ending in endings]
     with _project_style():
