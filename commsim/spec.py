@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from commsim.errors import CommsimError, InputError, unknown_name
-from commsim.units import parser_for
+from commsim.units import parse_share, parser_for
 
 
 def split_spec(text: str) -> tuple[str, dict[str, str]]:
@@ -68,6 +68,8 @@ def convert(parameter: inspect.Parameter, value: Any) -> Any:
             return parse(value)
         if annotation.startswith("int"):
             return _whole_number(value)
+        if annotation == "float":
+            return parse_share(value)
         if annotation == "str" and not isinstance(value, str):
             raise InputError(f"{value!r} is not a text")
         if "tuple[int" in annotation:

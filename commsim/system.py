@@ -60,6 +60,11 @@ class Endpoint:
         Overhead at each end of a message, and the share of the bandwidth that it reaches.
     both_ways : BySize or None
         The same while one of its ends sends and receives in the same step (None: no difference, full duplex).
+    pair_efficiency : float
+        Of two messages of one step that cross between the same two ranks: the share of their bandwidth that is left.
+    eager_limit_bytes : int
+        Messages of at most so many bytes are eager, where the model knows both kinds: the sender goes on at its last
+        byte, whether or not the receiver is there. 0: none is.
     gap_s : float
         LogGP's g: least time between two messages of one rank.
     reduction : BySize
@@ -70,16 +75,29 @@ class Endpoint:
     both_ways: BySize | None = None
     gap_s: float = 0.0
     reduction: BySize = NO_REDUCTION_COST
+    pair_efficiency: float = 1.0
+    eager_limit_bytes: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 < self.pair_efficiency <= 1:
+            raise InputError(f"pair_efficiency={self.pair_efficiency} must be above 0 and at most 1")
+        if self.eager_limit_bytes < 0:
+            raise InputError(f"eager_limit_bytes={self.eager_limit_bytes} must be zero or more")
         if not 0 <= self.gap_s < float("inf"):
             raise InputError(f"gap_s={self.gap_s} must be a finite number, zero or more")
 
     @staticmethod
-    def uniform(overhead_s: float = 0.0, gap_s: float = 0.0, gamma_s_per_byte: float = 0.0) -> Endpoint:
+    def uniform(
+        overhead_s: float = 0.0,
+        gap_s: float = 0.0,
+        gamma_s_per_byte: float = 0.0,
+        eager_limit_bytes: int = 0,
+        pair_efficiency: float = 1.0,
+    ) -> Endpoint:
         """One figure each for all sizes: LogGP's o and g, and gamma."""
         throughput_Bps = 1 / gamma_s_per_byte if gamma_s_per_byte else float("inf")
-        return Endpoint(BySize(overhead_s=(overhead_s,)), None, gap_s, BySize(rate=(throughput_Bps,)))
+        message, reduction = BySize(overhead_s=(overhead_s,)), BySize(rate=(throughput_Bps,))
+        return Endpoint(message, None, gap_s, reduction, pair_efficiency, eager_limit_bytes)
 
 
 @dataclass(frozen=True, eq=False)

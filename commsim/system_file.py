@@ -11,6 +11,8 @@
 
     [endpoint]
     gap = "0s"
+    eager_limit = "8KiB"
+    pair_efficiency = 0.5
     message = [{from = "0B", overhead = "0.9us", efficiency = 0.6}, {from = "64KiB", efficiency = 0.9}]
     both_ways = [{from = "0B", overhead = "1us", efficiency = 0.5}]
     reduction = [{from = "0B", overhead = "1us", throughput = "20GB/s"}]
@@ -36,7 +38,7 @@ from commsim.toml_tables import EntryError, Table, Tables
 from commsim.units import parse_bandwidth, parse_bytes, parse_time, parser_for
 
 SECTIONS = ("topology", "endpoint", "notes", "assumed", "in_network", *ADDING, *CHANGING)
-ENDPOINT_KEYS = ("gap", "message", "both_ways", "reduction")
+ENDPOINT_KEYS = ("gap", "eager_limit", "pair_efficiency", "message", "both_ways", "reduction")
 
 
 def read_system(
@@ -181,6 +183,12 @@ def _endpoint(table: Mapping[str, Any], default: Endpoint) -> Endpoint:
         both_ways=classes("both_ways", "efficiency", _efficiency) if "both_ways" in table else default.both_ways,
         gap_s=_parsed("gap", parse_time, table["gap"]) if "gap" in table else default.gap_s,
         reduction=classes("reduction", "throughput", parse_bandwidth) if "reduction" in table else default.reduction,
+        pair_efficiency=_parsed("pair_efficiency", _efficiency, table["pair_efficiency"])
+        if "pair_efficiency" in table
+        else default.pair_efficiency,
+        eager_limit_bytes=_parsed("eager_limit", parse_bytes, table["eager_limit"])
+        if "eager_limit" in table
+        else default.eager_limit_bytes,
     )
 
 
@@ -242,6 +250,10 @@ def write_system(
         ]
 
     table: dict[str, Any] = {"gap": f"{endpoint.gap_s!r}s", "message": classes(endpoint.message, "efficiency", "")}
+    if endpoint.eager_limit_bytes:
+        table["eager_limit"] = f"{endpoint.eager_limit_bytes}B"
+    if endpoint.pair_efficiency < 1:
+        table["pair_efficiency"] = endpoint.pair_efficiency
     if endpoint.both_ways is not None:
         table["both_ways"] = classes(endpoint.both_ways, "efficiency", "")
     if endpoint.reduction.rate != (float("inf"),):

@@ -108,7 +108,7 @@ class Traffic:
             n_bytes=self.n_bytes,
             overhead_s=overhead * (self.src != self.dst).astype(np.float64),
             share=np.broadcast_to(share, n).astype(np.float64),
-            eager=np.zeros(n, dtype=np.bool_),
+            eager=(self.n_bytes <= system.endpoint.eager_limit_bytes) & (system.endpoint.eager_limit_bytes > 0),
             reduction_s=np.where(self.compute_s > 0, self.compute_s, -1.0),
             step=np.zeros(n, dtype=np.int64),
             last_gate=np.concatenate([ends, done]),
@@ -305,9 +305,10 @@ def _least_s(tables: Sequence[MessageTable], system: System) -> Floats:
     least = [np.empty(0)]
     for table in tables:
         path = system.topology.path(table.src, table.dst)
+        n_bytes = np.maximum(table.n_bytes - table.eager, 0)
         receive_s = table.overhead_s if table.receive_overhead_s is None else table.receive_overhead_s
         latency_s = path.latency_s if table.stretch is None else path.latency_s * table.stretch
-        least.append(latency_s + table.overhead_s + receive_s + table.n_bytes / (path.bandwidth_Bps * table.share))
+        least.append(latency_s + table.overhead_s + receive_s + n_bytes / (path.bandwidth_Bps * table.share))
     return np.concatenate(least)
 
 

@@ -189,7 +189,9 @@ class Written:
         src, dst = (np.concatenate([getattr(part, end) for part in parts]) for end in ("src", "dst"))
         n_bytes = np.concatenate([np.broadcast_to(message_sizes(p, self.layout), len(p.src)) for p in parts])
         reduces = np.repeat([p.reduce and not p.fabric for p in parts], [len(p.src) for p in parts])
-        overhead, share, reduction = message_costs(self.system.endpoint, src, dst, n_bytes, reduces)
+        copies = np.concatenate([np.full(len(p.src), 0 if p.fabric else -1) for p in parts])
+        overhead, share, reduction = message_costs(self.system.endpoint, src, dst, n_bytes, reduces, copies)
+        limit = self.system.endpoint.eager_limit_bytes
         path = self.system.topology.path(src, dst)
         stretch = self.disturbance.stretches(self.n_messages + np.arange(len(src)))
         self.n_messages += len(src)
@@ -204,7 +206,7 @@ class Written:
                 max((overhead * self.slow[dst] * stretch)[of_set]),
                 max((path.latency_s * stretch)[of_set]),
                 max(np.where(reduction >= 0, reduction * self.slow[dst], -1)[of_set]),
-                eager=False,
+                eager=bool(0 < limit >= n_bytes[of_set[0]] and copies[of_set[0]] < 0),
             )
             for of_set in sets
         ]

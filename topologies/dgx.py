@@ -65,6 +65,8 @@ def dgx_h100(
     gamma_s_per_byte: float = GAMMA_S_PER_BYTE,
     price_usd: float = PRICE_USD,
     in_network: str = "none",
+    eager_limit_bytes: int = 0,
+    pair_efficiency: float = 1.0,
 ) -> System:
     """`nodes` DGX H100: 8 GPUs on one NVSwitch plane, a 400 Gb/s NIC for each GPU on its own rail.
 
@@ -84,10 +86,12 @@ def dgx_h100(
         One node, network excluded. ASSUMED: 300,000 USD (2026-11).
     in_network : {"none", "reduce", "multicast", "both"}
         What the InfiniBand switches do themselves ("both": SHARP). NVSwitches always do both, in their node (NVLS).
+    eager_limit_bytes, pair_efficiency
+        As the generators have them.
     """
     if not 1 <= nodes <= 2048:
         raise InputError(f"nodes={nodes}: dgx_h100 has 1 to 2048 nodes (64 scalable units of 32)")
-    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte)
+    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte, eager_limit_bytes, pair_efficiency)
     still_assumed = {
         "nvlink_latency": nvlink_latency_s == NVLINK_LATENCY_S,
         "pcie_latency": pcie_latency_s == PCIE_LATENCY_S,

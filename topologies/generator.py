@@ -23,22 +23,33 @@ Other Parameters
 ----------------
 overhead_s, gap_s, gamma_s_per_byte : float
     LogGP's o and g, and the cost of reduction; 0 by default.
+eager_limit_bytes : int
+    Up to so many bytes the sender goes on at its last byte; none by default.
+pair_efficiency : float
+    Share of the bandwidth that is left when two ranks send to each other in one step; 1 by default.
 in_network : {"none", "reduce", "multicast", "both"}
     What the switches do themselves."""
 
 
 def _shared(
-    overhead_s: float = 0.0, gap_s: float = 0.0, gamma_s_per_byte: float = 0.0, in_network: str = "none"
+    overhead_s: float = 0.0,
+    gap_s: float = 0.0,
+    gamma_s_per_byte: float = 0.0,
+    in_network: str = "none",
+    eager_limit_bytes: int = 0,
+    pair_efficiency: float = 1.0,
 ) -> tuple[Endpoint, Mapping[str, frozenset[str]]]:
     """The keys that every generator has, after its own."""
-    return Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte), everywhere(in_network)
+    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte, eager_limit_bytes, pair_efficiency)
+    return endpoint, everywhere(in_network)
 
 
 def generator(make: Callable[..., Topology]) -> Callable[..., System]:
     """A generator of systems from a function that makes their topology.
 
     It has the function's keys and, after them, those that all generators share: ``overhead_s``, ``gap_s``,
-    ``gamma_s_per_byte``, ``in_network``. The system is named by the spec that makes it again.
+    ``gamma_s_per_byte``, ``in_network``, ``eager_limit_bytes`` and ``pair_efficiency``. The system is named by the spec
+    that makes it again.
     """
     own, extra = inspect.signature(make), inspect.signature(_shared).parameters
     signature = own.replace(parameters=[*own.parameters.values(), *extra.values()], return_annotation="System")
@@ -70,6 +81,8 @@ def _written(key: str, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if parse is parse_bandwidth:
         return format_bandwidth(value).replace(" ", "")
+    if key.endswith("_bytes"):
+        return f"{value}B"
     return format_time_short(value).replace(" ", "") if parse is parse_time else f"{value!r}s/B"
 
 

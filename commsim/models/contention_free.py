@@ -77,6 +77,14 @@ class Model:
             "model fluid, or a form without lanes"
         )
 
+    def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
+        """Refuse messages of these sizes that the model cannot send as the endpoint does.
+
+        Raises
+        ------
+        RefusedError
+        """
+
     def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
         """Whether :class:`Rounds` is this model for a pattern that is repeated."""
         return False
@@ -107,8 +115,17 @@ class Hockney(Model):
     name = "hockney"
     description = "alpha + n*beta, both ends held until delivery (Hockney 1994); contention is not modelled"
 
+    def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
+        if np.any(n_bytes <= endpoint.eager_limit_bytes) and endpoint.eager_limit_bytes:
+            raise RefusedError(
+                f"{schedule.algorithm.spec} has messages of at most eager_limit={endpoint.eager_limit_bytes}B, and "
+                f"{self.name} holds both ends of every message until its delivery; use the model fluid"
+            )
+
     def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
         both = np.all(pattern.both_ways) or not np.any(pattern.both_ways)
+        if endpoint.pair_efficiency < 1 and pattern.crossed.any():
+            return False
         return not pattern.shared and pattern.remote is True and (endpoint.both_ways is None or bool(both))
 
     def charged_bytes(self, n_bytes: Any) -> Any:
@@ -131,6 +148,13 @@ class LogGP(Model):
     description = (
         "o + (n-1)G + L + o, sender free at its last byte (Alexandrov et al. 1995); contention is not modelled"
     )
+
+    def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
+        if np.any(n_bytes > endpoint.eager_limit_bytes) and endpoint.eager_limit_bytes:
+            raise RefusedError(
+                f"{schedule.algorithm.spec} has messages above eager_limit={endpoint.eager_limit_bytes}B, and loggp "
+                "frees the sender of every message at its last byte; use the model fluid, or leave eager_limit out"
+            )
 
     def charged_bytes(self, n_bytes: Any) -> Any:
         return np.maximum(n_bytes - 1, 0)
@@ -246,6 +270,7 @@ class _Clocks:
         self._n_messages += len(src)
         pattern = self._traffic.pattern(key, src, dst, one_each, parts)
         charged, endpoint = self._model.charged_bytes(n_bytes), self._system.endpoint
+        self._model.require(self._schedule, endpoint, n_bytes)
         batch = _batch(pattern, n_bytes, charged, endpoint, self._model)
         if not self._disturbance.is_none:
             stretch = self._disturbance.stretches(np.arange(self._n_messages - len(src), self._n_messages))
@@ -294,6 +319,7 @@ class _Clocks:
         pattern = self._traffic.pattern(part.key, part.src, part.dst, True, parts)
         if table is None or not self._model.advances_rounds(pattern, endpoint):
             return False
+        self._model.require(self._schedule, endpoint, table.n_bytes)
         message = endpoint.both_ways if endpoint.both_ways and np.all(pattern.both_ways) else endpoint.message
         rounds = Rounds.of(table, block.times, pattern, message, endpoint.reduction if part.reduce else None)
         begin_s = np.maximum(self._clock[part.src], self._clock[part.dst]) + rounds.overhead_s[table.place]
@@ -343,6 +369,8 @@ def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mod
         overhead_both, share_both = endpoint.both_ways.at(n_bytes)
         overhead = np.where(pattern.both_ways, overhead_both, overhead)
         share = np.where(pattern.both_ways, share_both, share)
+    if endpoint.pair_efficiency < 1:
+        share = np.where(pattern.crossed, share * endpoint.pair_efficiency, share)
     overhead = overhead * pattern.remote
     path = pattern.path
     wire = together(pattern.copies, charged / (path.bandwidth_Bps * share))

@@ -20,7 +20,7 @@ from commsim.messages import Matcher
 from commsim.models.contention_free import TIMELINE_ROWS, Run, message_sizes
 from commsim.models.contention_free import run as clocks
 from commsim.models.joint import Joint, together
-from commsim.models.patterns import copies_of
+from commsim.models.patterns import copies_of, crossed
 from commsim.models.shortcuts import SharedLinksError, Shortcuts
 from commsim.program import Exchange, Lanes, Step, unrolled
 from commsim.result import Timeline
@@ -171,7 +171,7 @@ class _Unrolled:
             n_bytes=n_bytes,
             overhead_s=overhead,
             share=share,
-            eager=np.zeros(len(src), dtype=np.bool_),
+            eager=self._eager(n_bytes),
             reduction_s=reduction,
             step=step,
             last_gate=last,
@@ -181,6 +181,14 @@ class _Unrolled:
             number=number if self._joints else None,
             joint=Joint(*map(np.concatenate, zip(*self._joints, strict=True))) if self._joints else None,
         )
+
+    def _eager(self, n_bytes: Ints) -> Any:
+        """Which rows are eager; never what switches copy or reduce."""
+        limit = self._system.endpoint.eager_limit_bytes
+        eager = (n_bytes <= limit) & (limit > 0)
+        for joint in self._joints:
+            eager[joint[0]] = False
+        return eager
 
     def _lane(self, steps: Iterable[Step], at: Ints, passed: list[Ints] | None = None) -> Ints:
         """The steps of one lane from the gates `at` (n_ranks,) on; where it ends. `passed` collects where it was."""
@@ -238,11 +246,11 @@ class _Unrolled:
         after[taking_part] = np.arange(self._n_gates, self._n_gates + n_new)
         self._n_gates += n_new
         np.maximum(most, np.bincount(src, minlength=len(at)), out=most)
-        costs = message_costs(self._system.endpoint, src, dst, n_bytes, reduces)
+        sets = copies_of(parts)[0]
+        costs = message_costs(self._system.endpoint, src, dst, n_bytes, reduces, sets)
         ends = (at[src], at[dst], after[src], after[dst])
         number = np.arange(self._n_messages - len(src), self._n_messages)
         columns = (src, dst, *ends, n_bytes, *costs, np.full(len(src), index), number)
-        sets = copies_of(parts)[0]
         self._columns.append(columns if sets is None else self._joined(columns, sets))
         self._n_rows += len(self._columns[-1][0])
         return after
@@ -268,7 +276,7 @@ class _Unrolled:
 
 
 def message_costs(
-    endpoint: Endpoint, src: Ints, dst: Ints, n_bytes: Any, reduces: Any
+    endpoint: Endpoint, src: Ints, dst: Ints, n_bytes: Any, reduces: Any, copies: Ints | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """What the messages of one step cost their ends: overhead, share of the bandwidth, time of reduction (or -1)."""
     overhead, share = endpoint.message.at(n_bytes)
@@ -280,6 +288,8 @@ def message_costs(
         both = (sends & receives)[src] | (sends & receives)[dst]
         overhead_both, share_both = endpoint.both_ways.at(n_bytes)
         overhead, share = np.where(both, overhead_both, overhead), np.where(both, share_both, share)
+    if endpoint.pair_efficiency < 1:
+        share = np.where(crossed(src, dst, copies), share * endpoint.pair_efficiency, share)
     reduction_overhead, throughput_Bps = endpoint.reduction.at(n_bytes)
     reduction = np.where(reduces, reduction_overhead + n_bytes / throughput_Bps, -1.0)
     return overhead * remote, np.broadcast_to(share, len(src)).astype(np.float64), reduction

@@ -46,6 +46,11 @@ class Pattern:
         return np.union1d(self.src, self.dst)
 
     @cached_property
+    def crossed(self) -> Any:
+        """Array of bool: another message goes the other way between the same two ranks; no fabric operation has it."""
+        return crossed(self.src, self.dst, self.copies)
+
+    @cached_property
     def is_private(self) -> bool:
         """Whether no link carries two of the messages; those that switches make one of count once."""
         from commsim.hops import most_on_one
@@ -136,6 +141,15 @@ def copies_of(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
         out_weights.append(weight if part.fabric == "multicast" else np.ones(n))
         in_weights.append(weight if part.fabric == "reduce" else np.ones(n))
     return np.concatenate(sets), np.concatenate(out_weights), np.concatenate(in_weights)
+
+
+def crossed(src: Ints, dst: Ints, copies: Ints | None = None) -> Any:
+    """Which messages of a step meet one that goes the other way between the same two ranks."""
+    n = int(max(src.max(initial=0), dst.max(initial=0))) + 1
+    alone = (src != dst) if copies is None else (src != dst) & (copies < 0)
+    found = np.zeros(len(src), dtype=np.bool_)
+    found[alone] = np.isin(dst[alone] * n + src[alone], src[alone] * n + dst[alone])
+    return found
 
 
 def _ports(path: Path, topology: Topology) -> Ints:

@@ -42,6 +42,11 @@ class Shortcuts(Hockney):
     def refuse_lanes(self, schedule: Schedule) -> None:
         raise SharedLinksError
 
+    def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
+        """What is eager is left to the events."""
+        if endpoint.eager_limit_bytes and np.any(n_bytes <= endpoint.eager_limit_bytes):
+            raise SharedLinksError
+
     def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
         return pattern.is_private and super().advances_rounds(pattern, endpoint)
 

@@ -1,0 +1,155 @@
+"""Eager messages and messages that cross between two ranks: what they cost in every model, and who refuses them."""
+
+import numpy as np
+import pytest
+
+import topologies
+from commsim import Disturbance, simulate
+from commsim.errors import InputError, RefusedError
+from commsim.goal import read_goal
+from commsim.traffic import Job, share_fabric
+from commsim.units import parse_bytes
+from tests.fluid_reference import readable
+from tests.test_fluid import two_rings
+from tests.variants import find
+
+PLAIN = "star:hosts={n},bandwidth=1GB/s,latency=1us,overhead=200ns,gap=700ns,gamma=100ps/B"
+ONE_EACH = ["ring", "recursive_doubling", "rabenseifner", "circulant", "bine"]  # a message each way at most in a step
+SOME = Disturbance(skew_s=5e-6, stragglers=((1, 1.5),), jitter=0.3, seed=7)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Eager
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "disturbance"),
+    [(name, n, Disturbance()) for name in ONE_EACH for n in (2, 8)] + [("ring", n, SOME) for n in (2, 5, 8)],
+)
+def test_fluid_equals_loggp_where_all_is_eager_and_nothing_is_shared(name, n, disturbance):
+    """Out of step, an early sender shares the port of its receiver with another; in a ring each has one sender."""
+    system = topologies.find(PLAIN.format(n=n) + ",eager_limit=1GiB")
+    one, n_bytes = find(("allreduce", name)), 4 * n * 1000
+    fluid, loggp = (simulate(one, system, n_bytes, model=m, disturbance=disturbance) for m in ("fluid", "loggp"))
+    np.testing.assert_allclose(fluid.finish_s, loggp.finish_s, rtol=1e-9)
+
+
+@pytest.mark.parametrize("limit", ["1B", "2000B", "1MiB"])
+@pytest.mark.parametrize("one", [*(find(("allreduce", name)) for name in ("rabenseifner", "linear")), two_rings])
+def test_it_equals_the_readable_reference(one, limit):
+    system = topologies.find(f"xgft:down=4x2,up=1x1,bandwidth=1GB/s,latency=1us,overhead=200ns,eager_limit={limit}")
+    found = simulate(one, system, 4 * 8 * 500, model="fluid", disturbance=SOME)
+    np.testing.assert_allclose(found.finish_s, readable(one, system, 8 * 500, 8, SOME), rtol=1e-6)
+
+
+def test_the_limit_is_the_largest_eager_message():
+    """A chain of two: the middle rank is free when its last byte has left, without waiting for its delivery."""
+    one = find(("broadcast", "chain:segments=1"))
+    for limit, ends in ((999, [3e-6, 6e-6, 6e-6]), (1000, [0.999e-6, 2.999e-6 + 0.999e-6, 2 * 2.999e-6])):
+        system = topologies.find(f"star:hosts=3,bandwidth=1GB/s,latency=1us,eager_limit={limit}")
+        assert simulate(one, system, 1000, model="fluid").finish_s == pytest.approx(ends)
+
+
+def test_a_limit_below_all_messages_changes_nothing():
+    one, spec = find(("allreduce", "ring")), PLAIN.format(n=8).replace(",gap=700ns", "")
+    for model in ("hockney", "fluid"):
+        with_limit, without = (
+            simulate(one, topologies.find(spec + more), 8 * 4096, model=model) for more in (",eager_limit=4095B", "")
+        )
+        assert (with_limit.finish_s == without.finish_s).all()
+        assert with_limit.engine == without.engine
+
+
+def test_models_that_know_one_kind_refuse_the_other():
+    one, star = find(("allreduce", "ring")), topologies.find(PLAIN.format(n=8) + ",eager_limit=4KiB")
+    with pytest.raises(RefusedError, match=r"at most eager_limit=4096B, and hockney holds .*; use the model fluid"):
+        simulate(one, star, 8 * 4096, model="hockney")
+    with pytest.raises(RefusedError, match=r"above eager_limit=4096B, and loggp frees .*; use the model fluid"):
+        simulate(one, star, 8 * 4100, model="loggp")
+    assert simulate(one, star, 8 * 4100, model="hockney").time_s > 0
+    assert simulate(one, star, 8 * 4096, model="loggp").time_s > 0
+
+
+def test_an_eager_send_of_a_goal_schedule_is_done_at_its_last_byte(tmp_path):
+    path = tmp_path / "one.goal"
+    path.write_text("num_ranks 2\nrank 0 {\n send 1000b to 1\n}\nrank 1 {\n recv 1000b from 0\n}\n")
+    system = topologies.find("star:hosts=2,bandwidth=1GB/s,latency=1us,eager_limit=1KiB")
+    done = share_fabric([Job("one", read_goal(path).table(system), read_goal(path))], system)
+    assert done.finish_s == pytest.approx([0.999e-6, 2.999e-6])
+    assert done.least_s == pytest.approx([2.999e-6])
+
+
+def test_what_switches_do_is_never_eager():
+    star = topologies.find("star:hosts=4,bandwidth=1GB/s,latency=1us,in_network=both,eager_limit=1MiB")
+    assert simulate(find(("broadcast", "multicast")), star, 1000, model="fluid").finish_s == pytest.approx([3e-6] * 4)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pairs
+
+HALF = ",pair_efficiency=0.5"
+MODELS = ["hockney", "loggp", "fluid"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("overheads", ["", ",overhead=1us,gamma=10ps/B"])
+def test_an_exchange_between_two_ranks_has_half_of_what_a_ring_has(model, overheads):
+    spec = f"star:hosts=8,bandwidth=1GB/s,latency=1us{overheads}"
+    plain, half = topologies.find(spec), topologies.find(spec + HALF)
+    for name, slower in (("ring", 0), ("recursive_doubling", 3), ("rabenseifner", 2 * 7 / 8)):
+        one = find(("allreduce", name))
+        before, after = (simulate(one, system, 2**20, model=model).time_s for system in (plain, half))
+        assert after == pytest.approx(before + slower * 2**20 / 1e9, rel=1e-4 if model == "loggp" else 1e-9)
+    ring = find(("allreduce", "ring"))
+    two = [simulate(ring, system, 2**20, n_ranks=2, model=model).time_s for system in (plain, half)]
+    assert two[1] == pytest.approx(two[0] + 2**20 / 1e9, rel=1e-4)  # a ring of two is an exchange
+
+
+@pytest.mark.parametrize("one", [find(("allreduce", "rabenseifner")), find(("alltoall", "linear")), two_rings])
+def test_pairs_equal_the_readable_reference(one):
+    system = topologies.find("xgft:down=3x2,up=1x1,bandwidth=1GB/s,latency=1us,pair_efficiency=30%")
+    found = simulate(one, system, 4 * 6 * 500, model="fluid")
+    np.testing.assert_allclose(found.finish_s, readable(one, system, 6 * 500, 6), rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["hockney", "fluid"])
+def test_switches_that_reduce_know_no_pairs(model):
+    spec = "star:hosts=4,bandwidth=1GB/s,latency=1us,in_network=both"
+    times = [
+        simulate(find(("allreduce", "nvls")), topologies.find(s), 2**20, model=model).time_s
+        for s in (spec, spec + HALF)
+    ]
+    assert times[0] == times[1]
+
+
+def test_it_comes_on_top_of_what_both_ways_cost(tmp_path):
+    path = tmp_path / "host.toml"
+    text = '[topology]\ngenerator = "star"\nhosts = 2\nbandwidth = "1GB/s"\nlatency = "0s"\n[endpoint]\n'
+    path.write_text(text + 'both_ways = [{efficiency = 0.8}]\npair_efficiency = 0.5\neager_limit = "1KiB"\n')
+    host = topologies.find(str(path))
+    assert (host.endpoint.pair_efficiency, host.endpoint.eager_limit_bytes) == (0.5, 1024)
+    for model in ("hockney", "fluid"):
+        found = simulate(find(("allreduce", "recursive_doubling")), host, 10**6, model=model)
+        assert found.time_s == pytest.approx(1e-3 / 0.8 / 0.5)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (",pair_efficiency=0", "pair_efficiency=0.0 must be above 0 and at most 1"),
+        (",pair_efficiency=120%", "pair_efficiency=1.2 must be"),
+        (",pair_efficiency=half", "pair_efficiency=half: share 'half' is not a number"),
+        (",eager_limit=-1", "size '-1' is not a number"),
+        (",eager_limt=8", "did you mean 'eager_limit'"),
+    ],
+)
+def test_wrong_keys(more, said):
+    with pytest.raises(InputError, match=said):
+        topologies.find("star:hosts=2,bandwidth=1GB/s,latency=1us" + more)
+
+
+def test_the_spec_makes_the_system_again():
+    one = topologies.star(2, 1e9, 1e-6, eager_limit_bytes=parse_bytes("8KiB"), pair_efficiency=0.5)
+    assert one.name == "star:hosts=2,bandwidth=1GB/s,latency=1µs,eager_limit=8192B,pair_efficiency=0.5"
+    assert topologies.find(one.name).endpoint == one.endpoint
+    assert topologies.find("dgx_h100:nodes=1,eager_limit=8KiB").endpoint.eager_limit_bytes == 8192
