@@ -32,6 +32,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import re
 from collections.abc import Callable, Mapping
@@ -47,11 +48,12 @@ from commsim.routing import routed
 from commsim.selection import Ints
 from commsim.system import System
 from commsim.toml_tables import EntryError, Table, Tables
-from commsim.topology import Floats, Links, Topology, require_possible
+from commsim.topology import MAX_DEVICES, Floats, Links, Topology, require_possible
 from commsim.units import format_bandwidth, format_time_short, parse_bandwidth, parse_time
 
 ADDING = ("device", "switch", "link", "class")
 CHANGING = ("override", "degraded", "failed")
+USUAL = ("name", "node", "rail", "leaf", "group", "unit", "rack")
 LINK_KEYS = ("bandwidth", "latency", "duplex")
 _RANGE = re.compile(r"\[(\d+)-(\d+)\]")
 _NUMBER = re.compile(r"\{(\d+)\}")
@@ -152,6 +154,9 @@ def _add_vertices(machine: _Machine, table: Table, into: list[str]) -> None:
     for tier, value in table.values.items():
         if tier == "name":
             continue
+        near = [] if tier in USUAL else difflib.get_close_matches(tier, USUAL, n=1, cutoff=0.75)
+        if near:
+            raise table.error(tier, f"{tier!r} would be a tier of its own; did you mean {near[0]!r}?")
         if not isinstance(value, str | int) or isinstance(value, bool):
             raise table.error(tier, f"{value!r} is neither a text nor a number: which group of the tier {tier!r}?")
         known, own = machine.known.setdefault(tier, {}), machine.groups.setdefault(tier, {})
@@ -221,7 +226,8 @@ def _add_link(machine: _Machine, table: Table, classes: Mapping[str, Table]) -> 
         key = "latency" if latency_s is None else "bandwidth"
         raise table.error(None, f"{key} = … is missing, here or in its class")
     pairs = _pairs(machine, table)
-    require_possible(len(pairs) * table.number("count", 1))
+    if len(pairs) * table.number("count", 1) > MAX_DEVICES:
+        raise table.error("count", f"{len(pairs)} pairs of {table.number('count', 1)} cables are too many")
     pairs = [pair for pair in pairs for _ in range(table.number("count", 1))]
     machine.parts.append(([a for a, _ in pairs], [b for _, b in pairs], latency_s, bandwidth_Bps, duplex, name))
     _one_duplex(machine, table)
@@ -270,8 +276,6 @@ def _vertices(machine: _Machine, table: Table, end: str, pattern: str) -> dict[s
 
 
 def _few(name: str, names: list[str]) -> list[str]:
-    import difflib
-
     return names if len(names) < 12 else difflib.get_close_matches(name, names, n=1, cutoff=0.3) or [*names[:3], "…"]
 
 

@@ -39,7 +39,7 @@ def placed(system: System, placement: str, *, seed: int | None = None) -> System
     """
     word, _, rest = placement.partition(":")
     known = {"packed", "round_robin", "by_rail", "random", "file"}
-    if word not in known or (rest and word not in ("round_robin", "file")):
+    if word not in known or (rest and word not in ("round_robin", "file")) or placement == "file:":
         raise unknown_name("placement", placement, PLACEMENTS)
     if seed is not None and word != "random":
         raise InputError(f"seed={seed} does nothing with placement {placement}; leave it out or use placement random")

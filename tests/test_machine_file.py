@@ -199,6 +199,7 @@ def test_names_by_range():
         ('name = "core"', "name = 3", ..., "[[switch]] name: 3 is not a text"),
         ('name = "core"', "", "[[switch]]", "[[switch]]: name = … is missing"),
         ('rail = "{1}"', 'rail = "{2}"', ..., "[[device]] rail: '{2}': there is no range number 2"),
+        ('node = "node{0}"', 'nodes = "node{0}"', ..., "'nodes' would be a tier of its own; did you mean 'node'?"),
         ('rail = "{1}"', "rail = 1.5", ..., "[[device]] rail: 1.5 is neither a text nor a number"),
         (
             'to = "node{0}.nvswitch"',

@@ -87,6 +87,7 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path, text, said):
     [
         ("pakced", None, "did you mean 'packed'"),
         ("packed:leaf", None, "unknown placement"),
+        ("file:", None, "did you mean 'file:PATH'"),
         ("packed", 3, "seed=3 does nothing"),
         ("round_robin", None, "has no tier 'node'; its tiers: leaf"),
         ("by_rail", None, "has no tier 'node'"),

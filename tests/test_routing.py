@@ -270,6 +270,39 @@ def test_contradictions_of_duplex_are_refused():
         half(System("x", one_way), "vertex 0")
 
 
+def random_machine(rng):
+    """Devices and switches with cables of random rates, some half duplex, connected by a ring of them all."""
+    n_devices, n_vertices = 6, 9
+    graph = nx.Graph()
+    graph.add_nodes_from((v, {"device": v < n_devices}) for v in range(n_vertices))
+    order = rng.permutation(n_vertices)
+    pairs = [*zip(order, np.roll(order, 1), strict=True), *rng.integers(n_vertices, size=(8, 2))]
+    for a, b in pairs:
+        if a != b:
+            rate, half = float(rng.choice([1e9, 2e9, 4e9])), rng.random() < 0.4
+            graph.add_edge(int(a), int(b), bandwidth_Bps=rate, latency_s=1e-6, duplex="half" if half else "full")
+    return graph
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", ["ring", "rabenseifner", "all_pairs"])
+def test_no_answer_beats_its_bound_and_worse_links_are_never_faster(seed, name):
+    rng = np.random.default_rng(seed)
+    graph = random_machine(rng)
+    algorithm = getattr(collectives.allreduce, name)
+    system = System("random", from_networkx(graph))
+    now = simulate(algorithm, system, 6 * 2**16, model="fluid")  # refuses what is below a bound
+    for a, b in graph.edges:
+        graph.edges[a, b]["duplex"] = "full"
+    full = simulate(algorithm, System("full", from_networkx(graph)), 6 * 2**16, model="fluid")
+    assert now.bound_s <= now.time_s * (1 + 1e-9)
+    assert full.bound_s <= now.bound_s * (1 + 1e-9)
+    link = system.topology.link_name(int(rng.integers(system.topology.n_links))).replace("→", "<->")
+    slower = changed(system, [LinkChange(link, factor=0.25)])
+    assert simulate(algorithm, slower, 6 * 2**16, model="fluid").bound_s >= now.bound_s * (1 - 1e-9)
+    np.testing.assert_array_equal(simulate(algorithm, slower, 6 * 2**16, model="fluid").link_bytes, now.link_bytes)
+
+
 def test_media_travel_through_networkx_and_joints():
     star = half(topologies.star(3, 1e9, 0.0), "host1")
     again = from_networkx(star.topology.to_networkx())
