@@ -53,7 +53,7 @@ class LinkChange:
     def __post_init__(self) -> None:
         if self.factor is not None and not 1e-9 <= self.factor <= 1e9:
             raise InputError(
-                f"{self.links}: factor {self.factor} must be above 0 (1e-9 to 1e9); without any bandwidth a link has failed"
+                f"{self.links}: factor {self.factor} must be above 0 (1e-9 to 1e9), or the link has failed"
             )
         if self.duplex not in (None, "full", "half"):
             raise unknown_name("duplex", str(self.duplex), ("full", "half"))

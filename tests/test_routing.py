@@ -11,6 +11,8 @@ from commsim.bounds import bound_s
 from commsim.collective import ALLREDUCE
 from commsim.errors import ImpossibleResultError, InputError, RefusedError
 from commsim.link_changes import degradation, matching, reverse_of
+from commsim.models import MODELS
+from commsim.models.fluid import Fluid
 from commsim.routing import Router
 from commsim.system import System
 from commsim.topology import NO_LINK, Links, Topology
@@ -224,7 +226,13 @@ def test_reverse_links_are_paired_cable_by_cable():
     assert reverse_of(links).tolist() == [2, 3, 0, 1, NO_LINK]
 
 
-@pytest.mark.parametrize("model", ["hockney", "fluid"])
+@pytest.fixture(autouse=True)
+def events(monkeypatch):
+    """The model fluid without its shortcuts, as a model of its own."""
+    monkeypatch.setitem(MODELS, "events", Fluid(shortcuts=False))
+
+
+@pytest.mark.parametrize("model", ["hockney", "fluid", "events"])
 def test_two_ranks_that_exchange_over_a_half_duplex_cable_take_twice_the_time(model):
     pair = topologies.torus((2,), 1e9, 0.0)
     exchange = collectives.allreduce.recursive_doubling
@@ -235,7 +243,7 @@ def test_two_ranks_that_exchange_over_a_half_duplex_cable_take_twice_the_time(mo
     assert shared.bound_s == pytest.approx(2 * full.bound_s) == pytest.approx(2 * 2**20 / 1e9)
 
 
-@pytest.mark.parametrize("model", ["hockney", "fluid", "loggp"])
+@pytest.mark.parametrize("model", ["hockney", "fluid", "events", "loggp"])
 def test_a_half_duplex_port_carries_what_comes_and_what_goes(model):
     star = topologies.star(4, 1e9, 0.0)
     ring = collectives.allreduce.ring
@@ -292,6 +300,7 @@ def test_no_answer_beats_its_bound_and_worse_links_are_never_faster(seed, name):
     algorithm = getattr(collectives.allreduce, name)
     system = System("random", from_networkx(graph))
     now = simulate(algorithm, system, 6 * 2**16, model="fluid")  # refuses what is below a bound
+    assert simulate(algorithm, system, 6 * 2**16, model="events").time_s == pytest.approx(now.time_s)
     for a, b in graph.edges:
         graph.edges[a, b]["duplex"] = "full"
     full = simulate(algorithm, System("full", from_networkx(graph)), 6 * 2**16, model="fluid")
