@@ -1,4 +1,7 @@
-"""The algorithms, one a file: ``collectives.allreduce.ring``. Found by name through :mod:`collectives.registry`."""
+"""The algorithms, one a file: ``collectives.allreduce.ring``. Found by name through :mod:`collectives.registry`.
+
+On real ranks: :mod:`collectives.plan`, with any :class:`Operation`.
+"""
 
 from collectives import (
     allgather,
@@ -12,8 +15,10 @@ from collectives import (
     reduce_scatter,
     scatter,
 )
+from collectives.operations import Operation
 
 __all__ = [
+    "Operation",
     "allgather",
     "allreduce",
     "alltoall",

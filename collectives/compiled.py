@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collectives.drafts import Buffers, Draft, DraftFork, DraftLane, FabricOperation, Message, aligned, parts
-from collectives.mpi import Array, Operation, has_library_type, library_op, load_mpi
+from collectives.mpi import has_library_type, library_op, load_mpi
+from collectives.operations import Array, Operation
 
 if TYPE_CHECKING:
     from mpi4py import MPI

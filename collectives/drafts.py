@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from collectives.mpi import Array
+from collectives.operations import Array
 from commsim.errors import InputError, ScheduleError
 from commsim.layout import Layout, MatrixLayout
 from commsim.messages import placed

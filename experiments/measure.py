@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from collectives.mpi import Array, LibraryPlan, library_type, load_mpi, operation
+from collectives.mpi import LibraryPlan, library_type, load_mpi
+from collectives.operations import Array, operation
 from collectives.plan import Plan
 from commsim.algorithm import Algorithm
 from commsim.collective import Collective

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from collectives.mpi import load_mpi, operation, ranks_per_node
+from collectives.mpi import load_mpi, ranks_per_node
+from collectives.operations import operation
 from commsim import Algorithm, CommsimError, Result
 from commsim.collective import collective_named
 from commsim.errors import InputError, RefusedError
@@ -110,12 +111,13 @@ def measure_on_ranks(
             combine = operation(op)
 
             def accepts(algorithm: Algorithm) -> None:
-                if kind.reduces and not combine.commutative and not algorithm.keeps_order:
+                takes_case(algorithm)
+                keeps = (algorithm.resolved(comm.size, n_bytes, groups).keeps_order for n_bytes in moved.sizes)
+                if kind.reduces and not combine.commutative and not all(keeps):
                     raise RefusedError(
                         f"{algorithm.name} does not keep the order of ranks, and {op} does not commute; if it does, "
                         "set its attribute commutative = True in your file"
                     )
-                takes_case(algorithm)
 
             specs = [] if text is None else [spec.strip() for spec in text.split(",")]
             ours = ",".join(spec for spec in specs if spec != LIBRARY) if specs else None

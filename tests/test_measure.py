@@ -5,7 +5,7 @@ import pytest
 
 import collectives
 import topologies
-from collectives import mpi
+from collectives import mpi, operations
 from collectives.registry import all_algorithms
 from commsim import execute_in_process, simulate
 from commsim.collective import ALLREDUCE, collective_named
@@ -36,7 +36,7 @@ def test_wrong_results_are_counted(op, n_ranks):
     """A missing contribution, a contribution twice and a chunk out of place all show."""
     wanted = whole(op, n_ranks, 3 * PERIOD + 5)
     assert count_wrong(wanted.copy(), wanted, n_ranks) == 0
-    ufunc = mpi.operation(op).function
+    ufunc = operations.operation(op).function
     missing = whole(op, n_ranks - 1, len(wanted))
     assert count_wrong(np.roll(wanted, 7), wanted, n_ranks) > (100 if op in ("sum", "prod") else 0)
     assert count_wrong(wanted[:-1], wanted, n_ranks) == len(wanted)
@@ -74,8 +74,8 @@ def test_every_rank_has_data_of_its_own():
 
 
 def test_operations_are_tried_before_they_run():
-    for op in (*mpi.OPS, np.gcd, lambda a, b: np.maximum(a, b)):
-        mpi.operation(op).require(np.dtype("int32"))
+    for op in (*operations.OPS, np.gcd, lambda a, b: np.maximum(a, b)):
+        operations.operation(op).require(np.dtype("int32"))
     for op, said in {
         np.sin: "failed: UFuncTypeError",
         np.divide: "gives float64 of shape",
@@ -84,16 +84,16 @@ def test_operations_are_tried_before_they_run():
         lambda a, b: 1 // 0: "failed: ZeroDivisionError",
     }.items():
         with pytest.raises(InputError, match=said):
-            mpi.operation(op).require(np.dtype("int32"))
+            operations.operation(op).require(np.dtype("int32"))
     with pytest.raises(InputError, match="op=3 is neither a name nor a function"):
-        mpi.operation(3)
+        operations.operation(3)
 
 
 def test_only_what_is_known_to_commute_does():
     """Others make functions of numpy's kind too: numba's vectorize, np.frompyfunc."""
-    commute = {op: mpi.operation(op).commutative for op in (np.add, np.gcd, np.copysign, np.subtract, max)}
+    commute = {op: operations.operation(op).commutative for op in (np.add, np.gcd, np.copysign, np.subtract, max)}
     assert commute == {np.add: True, np.gcd: True, np.copysign: False, np.subtract: False, max: False}
-    assert not mpi.operation(np.frompyfunc(lambda a, b: a, 2, 1)).commutative
+    assert not operations.operation(np.frompyfunc(lambda a, b: a, 2, 1)).commutative
 
 
 def test_a_case_of_nothing_is_refused():
