@@ -13,7 +13,8 @@ import numpy as np
 from collectives.grids import Shape, lines
 from collectives.helpers import beside, pipelined
 from collectives.registry import find
-from commsim import Algorithm, Constraint, Rank, Step, Window, within
+from collectives.step_clocks import steps_cost_s
+from commsim import COMMUTATIVE, Algorithm, Constraint, Rank, Step, Window, within
 from commsim.errors import RefusedError
 from commsim.selection import Ints
 
@@ -32,8 +33,10 @@ class Stage:
     ----------
     collective : str
     spec : str
-        Parameters that it leaves open are chosen as for a small vector.
+        Parameters that it leaves open are chosen by size.
     groups : sequence of sequences of int
+    for_bytes : int
+        Size of the vector that they are chosen for.
     root : int
         Its place in each group.
     share : int
@@ -45,6 +48,7 @@ class Stage:
     collective: str
     spec: str
     groups: Sequence[Sequence[int]]
+    for_bytes: int = 0
     root: int = 0
     share: int = 1
     piece: Ints | None = None
@@ -56,7 +60,8 @@ class Stage:
         if chosen.collective.rooted:
             chosen = replace(chosen, program=partial(chosen.program, root=self.root))
         sizes = sorted({len(group) for group in self.groups})
-        return [(chosen.resolved(n), [group for group in self.groups if len(group) == n]) for n in sizes]
+        piece_bytes = self.for_bytes // self.share
+        return [(chosen.resolved(n, piece_bytes), [group for group in self.groups if len(group) == n]) for n in sizes]
 
     @property
     def n_chunks(self) -> int:
@@ -77,7 +82,8 @@ class Stage:
     def cost_s(self, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
         """Time of the slowest group."""
         piece_bytes = n_bytes // self.share
-        return max(one.cost_s(len(groups[0]), piece_bytes, alpha, beta, gamma) for one, groups in self.parts)
+        case = piece_bytes, alpha, beta, gamma, self.root
+        return max(one.cost_s(len(groups[0]), *case) for one, groups in self.parts)
 
 
 def _in_groups(
@@ -85,7 +91,7 @@ def _in_groups(
 ) -> Iterator[Step]:
     n_inner = one.space(len(groups[0])).n_data
     window = Window(first, n_inner, n_chunks // n_inner)
-    yield from within(groups, rank, lambda r, n: one.program(r, n, **one.params), window)
+    yield from within(groups, rank, lambda r, n: one.program(r, n, **one.options), window)
 
 
 def n_chunks(stages: Sequence[Stage]) -> int:
@@ -113,32 +119,48 @@ def stepped(rank: Rank, stages: Sequence[Stage], segments: int) -> Iterator[Step
     yield from pipelined(in_turn(rank, stages, segment * length, length) for segment in range(segments))
 
 
-def staged_cost_s(
-    stages: Sequence[Stage], n_bytes: int, alpha: float, beta: float, gamma: float, segments: int = 1
+def staged_cost_s(stages: Sequence[Stage], n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
+    """The sum of the stages' times, one after the other."""
+    return sum(stage.cost_s(n_bytes, alpha, beta, gamma) for stage in stages)
+
+
+def segmented_cost_s(
+    stages: Sequence[Stage], segments: int, n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float
 ) -> float:
-    """The sum of the stages' times. With several segments, about: as if everyone had work in each stage at any time."""
-    segment = n_bytes // segments
-    once_s = sum(stage.cost_s(segment, alpha, beta, gamma) for stage in stages)
-    latencies_s = [stage.cost_s(segment, alpha, 0.0, 0.0) for stage in stages]
-    return once_s + (segments - 1) * (once_s - sum(latencies_s) + max(latencies_s))
+    """The same of several segments at work in different stages: where ranks wait for each other there is no formula."""
+    if segments == 1:
+        return staged_cost_s(stages, n_bytes, alpha, beta, gamma)
+    chunk_bytes = n_bytes / (segments * n_chunks(stages))
+    return steps_cost_s(staged(np.arange(n_ranks), stages, segments), n_ranks, chunk_bytes, alpha, beta, gamma)
 
 
-def chunks_of(stages_of: Callable[..., Sequence[Stage]]) -> Callable[..., int]:
-    """Chunks of an algorithm that is made of stages; ``stages_of(n_ranks, **params)``, without the segments."""
-    return lambda n_ranks, *, segments=1, **params: segments * n_chunks(stages_of(n_ranks, **params))
+Stages = Callable[..., Sequence[Stage]]
+"""``stages_of(n_ranks, *, for_bytes, **params)``: the stages of one segment, of so many bytes."""
 
 
-def scratch_of(stages_of: Callable[..., Sequence[Stage]]) -> Callable[..., int]:
-    """Copies of the vector beside it; see :func:`chunks_of`."""
-    return lambda n_ranks, *, segments=1, **params: max(stage.n_scratch for stage in stages_of(n_ranks, **params))
+def of_segment(
+    stages_of: Stages, n_ranks: int, *, segments: Any = 1, for_bytes: Any = 0, **params: Any
+) -> Sequence[Stage]:
+    """The stages of an algorithm that cuts its vector in segments."""
+    return stages_of(n_ranks, for_bytes=for_bytes // max(segments, 1), **params)
 
 
-def stages_fit(stages_of: Callable[..., Sequence[Stage]]) -> Constraint:
-    """What the algorithms of the stages ask of their groups; see :func:`chunks_of`."""
+def chunks_of(stages_of: Stages) -> Callable[..., int]:
+    """Chunks of an algorithm that is made of stages."""
+    return lambda n_ranks, **params: params.get("segments", 1) * n_chunks(of_segment(stages_of, n_ranks, **params))
 
-    def refuses(n_ranks: int, *, segments: int = 1, **params: Any) -> str | None:
+
+def scratch_of(stages_of: Stages) -> Callable[..., int]:
+    """Copies of the vector beside it."""
+    return lambda n_ranks, **params: max(stage.n_scratch for stage in of_segment(stages_of, n_ranks, **params))
+
+
+def stages_fit(stages_of: Stages) -> Constraint:
+    """What the algorithms of the stages ask of their groups."""
+
+    def refuses(n_ranks: int, **params: Any) -> str | None:
         try:
-            n_chunks(stages_of(n_ranks, **params))
+            n_chunks(of_segment(stages_of, n_ranks, **params))
         except RefusedError as error:
             return str(error)
         return None
@@ -146,8 +168,24 @@ def stages_fit(stages_of: Callable[..., Sequence[Stage]]) -> Constraint:
     return Constraint("what its stages take", refuses)
 
 
+def as_stages(constraint: Constraint, stages_of: Stages) -> Constraint:
+    """What an algorithm declares where one of its stages does."""
+
+    def applies(n_ranks: int, **params: Any) -> bool:
+        stages = of_segment(stages_of, n_ranks, **params)
+        return any(constraint in one.constraints for stage in stages for one, _ in stage.parts)
+
+    return constraint.only("where a stage is" if constraint == COMMUTATIVE else "where those of a stage may", applies)
+
+
 def split_stages(
-    shape: Shape, order: Sequence[int], intra: str, inter: str | None = None, *, backwards: bool = False
+    shape: Shape,
+    order: Sequence[int],
+    intra: str,
+    inter: str | None = None,
+    *,
+    for_bytes: int = 0,
+    backwards: bool = False,
 ) -> list[Stage]:
     """Reduce-scatter along one dimension after the other, each time on what is left to a rank, and allgathers back.
 
@@ -161,6 +199,8 @@ def split_stages(
         The reduce_scatter.
     inter : str, optional
         An allreduce between the two halves, along the last dimension.
+    for_bytes : int
+        Size of the vector.
     backwards : bool
         Whether lines are walked from their last rank to their first.
     """
@@ -171,15 +211,16 @@ def split_stages(
     for dimension in order:
         size, stride = shape[dimension], prod(shape[:dimension])
         groups = [line[:: -1 if backwards else 1] for line in lines(shape, dimension)]
-        there.append(Stage("reduce_scatter", intra, groups, share=share, piece=piece))
-        back.insert(0, Stage("allgather", BACK.get(name, name) + colon + params, groups, share=share, piece=piece))
+        there.append(Stage("reduce_scatter", intra, groups, for_bytes, share=share, piece=piece))
+        allgather = BACK.get(name, name) + colon + params
+        back.insert(0, Stage("allgather", allgather, groups, for_bytes, share=share, piece=piece))
         place = rank // stride % size
         share, piece = share * size, piece * size + (size - 1 - place if backwards else place)
-    across = [Stage("allreduce", inter, lines(shape, -1), share=share, piece=piece)] if inter else []
+    across = [Stage("allreduce", inter, lines(shape, -1), for_bytes, share=share, piece=piece)] if inter else []
     return [*there, *across, *back]
 
 
-def node_stages(n_ranks: int, *, ranks_per_node: Shape, intra: str, inter: str) -> list[Stage]:
+def node_stages(n_ranks: int, *, for_bytes: int = 0, ranks_per_node: Shape, intra: str, inter: str) -> list[Stage]:
     """The same in equal nodes, which may have levels, and across them."""
     shape = (*ranks_per_node, n_ranks // prod(ranks_per_node))
-    return split_stages(shape, range(len(ranks_per_node)), intra, inter)
+    return split_stages(shape, range(len(ranks_per_node)), intra, inter, for_bytes=for_bytes)

@@ -16,6 +16,7 @@ from commsim.selection import Space
 from commsim.spec import convert, join_spec
 from commsim.tracing import traced
 
+OF_THE_CASE = ("root", "for_bytes")
 MOST_CHUNKS = 2**28  # of all buffers of a rank
 TAKES = {
     "defaults": "(n_ranks, n_bytes, groups, **given)",
@@ -37,10 +38,24 @@ class Constraint:
         "commutative", "equal nodes" …
     refuses : callable, optional
         Takes ``(n_ranks, **params)``; the reason as a text, or None where the case is fine.
+    applies : callable, optional
+        Takes ``(n_ranks, **params)``; whether it is asked at all. None: always.
+    when : str
+        The same in words.
     """
 
     name: str
     refuses: Callable[..., str | None] | None = None
+    applies: Callable[..., bool] | None = None
+    when: str = ""
+
+    def only(self, when: str, applies: Callable[..., bool]) -> Constraint:
+        """The same, asked only of some parameters: ``COMMUTATIVE.only("radix above 2", lambda n_ranks, radix: …)``."""
+        return replace(self, when=when, applies=applies)
+
+    def decided(self) -> Constraint:
+        """The same where it applies, as if it always did."""
+        return replace(self, when="", applies=None) if self.applies else self
 
 
 COMMUTATIVE = Constraint("commutative")
@@ -65,7 +80,8 @@ class Algorithm:
     scratch : callable
         ``scratch(n_ranks, **params)``: how many copies of the vector it needs beside it.
     cost : callable or None
-        ``cost(n_ranks, n_bytes, alpha, beta, gamma, **params)`` in seconds; its docstring is the formula.
+        ``cost(n_ranks, n_bytes, alpha, beta, gamma, **params)`` in seconds, with ``root`` if it asks for it; its
+        docstring is the formula.
     defaults : callable or None
         ``defaults(n_ranks, n_bytes, groups, **given)``: values of the parameters that were left open.
     constraints : tuple of Constraint
@@ -75,6 +91,9 @@ class Algorithm:
         What libraries call it.
     params : mapping
         Parameter values; None is open (a parameter without a default in the program), to be chosen by ``defaults``.
+    for_bytes : int or None
+        Size of the vector that the open parameters were chosen for, where the program asks for it (``*, for_bytes``) to
+        choose those of other algorithms by it: all functions of the algorithm then get it as they get a parameter.
     """
 
     name: str
@@ -88,6 +107,12 @@ class Algorithm:
     source: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
+    for_bytes: int | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All that its functions get as keywords: the parameters, and what belongs to the case."""
+        return {**self.params} if self.for_bytes is None else {**self.params, "for_bytes": self.for_bytes}
 
     @property
     def spec(self) -> str:
@@ -96,13 +121,16 @@ class Algorithm:
 
     @property
     def keeps_order(self) -> bool:
-        """Whether it combines values in the order of ranks, and so takes an operation that does not commute."""
-        return self.collective.reduces and COMMUTATIVE not in self.constraints
+        """Whether it combines values in the order of ranks, and so takes an operation that does not commute.
+
+        Where that depends on parameters it is known once they are :meth:`resolved`; until then the answer is no.
+        """
+        return self.collective.reduces and COMMUTATIVE.name not in {one.name for one in self.constraints}
 
     @property
     def conditions(self) -> str:
         """What it asks of its case, for people."""
-        words = [constraint.name for constraint in self.constraints]
+        words = [f"{one.name} ({one.when})" if one.when else one.name for one in self.constraints]
         return ", ".join([*words, *(["keeps the order of ranks"] if self.keeps_order else [])])
 
     @property
@@ -129,7 +157,7 @@ class Algorithm:
         return replace(self, params={**self.params, **values})
 
     def resolved(self, n_ranks: int, n_bytes: int = 0, groups: Groups = None) -> Algorithm:
-        """The same with every open parameter filled in for this case.
+        """The same with every open parameter filled in for this case, and the constraints that apply to it.
 
         Raises
         ------
@@ -154,13 +182,21 @@ class Algorithm:
         for key in open_params:
             if chosen.get(key) is None:
                 raise InputError(f"{self.name!r} needs {key}=…: it has no default")
-        done = replace(self, params={**self.params, **{key: chosen[key] for key in open_params}})
-        for constraint in self.constraints:
-            refuses = constraint.refuses
-            reason = self._asked(constraint.name, refuses, n_ranks, **done.params) if refuses else None
+        params = {**self.params, **{key: chosen[key] for key in open_params}}
+        for_bytes = None if self.for_bytes is None else n_bytes
+        return replace(self, params=params, for_bytes=for_bytes)._constrained(n_ranks)
+
+    def _constrained(self, n_ranks: int) -> Algorithm:
+        """The same with the constraints that apply, none of which refuses."""
+        options = self.options
+        for one in self.constraints:
+            reason = self._asked(one.name, one.refuses, n_ranks, **options) if one.refuses else None
             if reason:
-                raise RefusedError(f"{self.name} refuses {n_ranks} ranks ({constraint.name}): {reason}")
-        return done
+                raise RefusedError(f"{self.name} refuses {n_ranks} ranks ({one.name}): {reason}")
+        if not any(one.applies for one in self.constraints):
+            return self
+        left = [o for o in self.constraints if not o.applies or self._asked(o.name, o.applies, n_ranks, **options)]
+        return replace(self, constraints=tuple(one.decided() for one in left))
 
     def space(self, n_ranks: int) -> Space:
         """All chunks of one rank (of a resolved algorithm).
@@ -170,10 +206,10 @@ class Algorithm:
         ScheduleError
             If blocks are not cut in a whole number of at least one chunk, or scratch is no whole number.
         """
-        each = self._asked("chunks", self.chunks, n_ranks, **self.params)
+        each = self._asked("chunks", self.chunks, n_ranks, **self.options)
         if not isinstance(each, (int, np.integer)) or each < 1:
             raise ScheduleError(f"{self.name} cuts the vector in {each} chunks; it needs a whole number, at least one")
-        copies = self._asked("scratch", self.scratch, n_ranks, **self.params)
+        copies = self._asked("scratch", self.scratch, n_ranks, **self.options)
         if not isinstance(copies, (int, np.integer)) or copies < 0:
             raise ScheduleError(f"{self.name} wants {copies} copies as scratch; it needs a whole number")
         if self.collective.sizes_each and (each != 1 or copies):
@@ -195,7 +231,7 @@ class Algorithm:
             takes = TAKES.get(what, "(n_ranks, **parameters)")
             raise ScheduleError(f"{self.name}: {what}{takes} failed: {type(error).__name__}: {error}") from error
 
-    def cost_s(self, n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float) -> float:
+    def cost_s(self, n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, root: int = 0) -> float:
         """Closed-form time in seconds (of a resolved algorithm), for sizes that divide.
 
         Raises
@@ -205,13 +241,15 @@ class Algorithm:
         """
         if self.cost is None:
             raise InputError(f"{self.name} states no cost")
-        return self._asked("cost", self.cost, n_ranks, n_bytes, alpha, beta, gamma, **self.params)  # type: ignore[no-any-return]
+        rooted = {"root": root} if "root" in inspect.signature(self.cost).parameters else {}
+        found: float = self._asked("cost", self.cost, n_ranks, n_bytes, alpha, beta, gamma, **rooted, **self.options)
+        return found
 
 
 def parameters_of(program: Program) -> dict[str, inspect.Parameter]:
-    """The keyword-only parameters of a program that users may set (``root`` belongs to the collective)."""
+    """The keyword-only parameters of a program that users may set; those that belong to the case are not among them."""
     signature = inspect.signature(program)
-    return {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY and p.name != "root"}
+    return {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY and p.name not in OF_THE_CASE}
 
 
 def algorithm(
@@ -263,6 +301,7 @@ def algorithm(
             source=source,
             names=dict(names or {}),
             params={n: None if p.default is p.empty else p.default for n, p in parameters_of(program).items()},
+            for_bytes=0 if "for_bytes" in inspect.signature(program).parameters else None,
         )
 
     return wrap

@@ -56,7 +56,7 @@ class Schedule:
         rank = np.arange(self.n_ranks) if self.rank is None else self.rank
         rooted = {"root": self.root} if self.algorithm.collective.rooted else {}
         begin = self.algorithm.program
-        yield from self._checked(lambda: begin(rank, self.n_ranks, **rooted, **self.algorithm.params))
+        yield from self._checked(lambda: begin(rank, self.n_ranks, **rooted, **self.algorithm.options))
 
     def _checked(self, begin: Callable[[], Iterator[Step]], lane: str = "") -> Iterator[Step]:
         """The steps of a program, or of a lane of it; whatever its author does wrong is a ScheduleError."""

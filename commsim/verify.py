@@ -85,7 +85,7 @@ def verify(algorithm: Algorithm, n_ranks: int, *, root: int = 0, means: str = "a
     if collective.joins and means != "counting":
         raise InputError(f"a {collective.name} is proven by counting alone: a rank may be heard of more than once")
     counted = means == "counting"
-    _require_memory(schedule, (count_bytes if counted else FINGERPRINT_BYTES) + INTERVAL_BYTES * algorithm.keeps_order)
+    _require_memory(schedule, (count_bytes if counted else FINGERPRINT_BYTES) + INTERVAL_BYTES * schedule.keeps_order)
     promise = Promise.of(schedule)
     states: list[ProofState] = [Counting(schedule, promise) if counted else _fingerprints(schedule, promise)]
     if not collective.joins:

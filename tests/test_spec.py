@@ -4,7 +4,7 @@ import pytest
 
 import topologies
 from collectives import registry
-from commsim import CommsimError, algorithm, chunk, exchange, simulate, verify
+from commsim import COMMUTATIVE, ROUNDS_APART, CommsimError, algorithm, chunk, exchange, simulate, verify
 from commsim.errors import InputError, RefusedError, UnknownNameError
 from commsim.spec import build, join_spec, keys_of, split_list, split_spec
 
@@ -172,6 +172,42 @@ def test_open_parameters_are_chosen_for_the_case():
     assert registry.find("broadcast", "chain:segments=3").resolved(4, 2**20).params == {"segments": 3, "chains": 1}
     with pytest.raises(RefusedError, match="ranks_per_node=8"):
         node_split.resolved(12, groups=8)
+
+
+@pytest.mark.parametrize(
+    ("spec", "n_bytes", "n_chunks"),
+    [  # 128 KiB a segment of each half of the vector, in the pieces and segments that the stage works on
+        ("node_split:ranks_per_node=4,inter=double_binary_tree", 2**23, 4 * 2 * 8),
+        ("node_split:ranks_per_node=4,inter=double_binary_tree", 0, 4 * 2),
+        ("multi_leader:ranks_per_node=4,leaders=2,inter=double_binary_tree", 2**23, 2 * 2 * 16),
+        ("hierarchical:ranks_per_node=4,segments=2,inter=double_binary_tree", 2**23, 2 * 2 * 16),
+        ("reduce_broadcast:reduce=chain,broadcast=chain", 2**23, 64),
+        ("node_split:ranks_per_node=2,inter=node_split:inter=double_binary_tree", 2**23, 2 * 2 * 2 * 8),
+    ],
+)
+def test_what_stages_leave_open_is_chosen_by_their_size(spec, n_bytes, n_chunks):
+    chosen = registry.find("allreduce", spec).resolved(8 if "node_split:inter" not in spec else 16, n_bytes)
+    assert chosen.space(8 if "node_split:inter" not in spec else 16).n_data == n_chunks
+    assert "for_bytes" not in chosen.spec
+
+
+def test_constraints_may_depend_on_parameters():
+    def asked(spec, n_ranks=16):
+        return {one.name for one in registry.find("allreduce", spec).resolved(n_ranks).constraints[:2]}
+
+    apart, commutes = ROUNDS_APART.name, COMMUTATIVE.name
+    assert apart in registry.find("allreduce", "node_split").conditions
+    assert asked("trivance:variant=latency") == {commutes, apart}
+    assert apart not in asked("trivance")
+    assert apart in asked("recursive_multiplying:radix=3")
+    assert apart not in asked("recursive_multiplying:radix=2")
+    for outer in ("node_split:ranks_per_node=4", "hierarchical:ranks_per_node=2", "multi_leader:ranks_per_node=2"):
+        assert apart in asked(f"{outer},inter=recursive_multiplying")
+        assert apart not in asked(f"{outer},inter=ring")
+        assert apart not in asked(f"{outer},inter=recursive_multiplying:radix=2")
+    assert registry.find("allreduce", "multi_leader:inter=recursive_doubling").resolved(16).keeps_order
+    assert not registry.find("allreduce", "multi_leader:inter=ring").resolved(16).keeps_order
+    assert not registry.find("allreduce", "multi_leader").keeps_order, "not known yet"
 
 
 def test_what_was_too_large_to_build_is_no_other_error():

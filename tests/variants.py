@@ -19,6 +19,7 @@ VARIANTS = [  # (collective, spec)
     ("allreduce", "double_binary_tree:segments=2"),
     ("allreduce", "double_binary_tree:segments=7"),
     ("allreduce", "hierarchical:ranks_per_node=3,inter=linear,intra_reduce=linear,intra_broadcast=chain"),
+    ("allreduce", "hierarchical:ranks_per_node=2,inter=recursive_multiplying"),
     ("allreduce", "hierarchical:ranks_per_node=4,inter=ring"),
     ("allreduce", "hierarchical:ranks_per_node=4,segments=3,inter=rabenseifner"),
     ("allreduce", "kary_tree:arity=1,segments=3"),
@@ -30,6 +31,7 @@ VARIANTS = [  # (collective, spec)
     ("allreduce", "knomial_rabenseifner:radix=7"),
     ("allreduce", "knomial_tree:radix=4,segments=2"),
     ("allreduce", "knomial_tree:segments=5"),
+    ("allreduce", "multi_leader:ranks_per_node=2,inter=trivance:variant=latency"),
     ("allreduce", "multi_leader:ranks_per_node=4,leaders=2"),
     ("allreduce", "multi_leader:ranks_per_node=4,leaders=4,inter=rabenseifner"),
     ("allreduce", "nccl_tree:ranks_per_node=4,segments=3"),
@@ -38,6 +40,8 @@ VARIANTS = [  # (collective, spec)
     ("allreduce", "node_split:inter=node_split"),
     ("allreduce", "node_split:inter=rabenseifner"),
     ("allreduce", "node_split:ranks_per_node=2,inter=recursive_doubling"),
+    ("allreduce", "node_split:ranks_per_node=2,inter=recursive_multiplying:radix=3"),
+    ("allreduce", "node_split:ranks_per_node=4,intra=butterfly,inter=linear"),
     ("allreduce", "node_split:ranks_per_node=2x2,intra=circulant,inter=all_pairs"),
     ("allreduce", "node_split:ranks_per_node=3x2,intra=pat,inter=ring_segmented:segments=3"),
     ("allreduce", "node_split:ranks_per_node=4,inter=ring"),
@@ -107,14 +111,6 @@ VARIANTS = [  # (collective, spec)
 ]
 
 SPECS = PLAIN + VARIANTS
-
-NO_COST = {  # (collective, name or spec) whose time is no closed form, with the reason said in its file
-    ("allreduce", "hierarchical:ranks_per_node=4,segments=3,inter=rabenseifner"),
-    ("broadcast", "hierarchical:ranks_per_node=4,segments=3"),
-    ("broadcast", "hierarchical:ranks_per_node=3,segments=2,inter=chain:segments=2,intra=scatter_allgather"),
-    ("reduce", "hierarchical:ranks_per_node=3,segments=3,inter=double_binary_tree,intra=linear"),
-    ("reduce", "in_order_binary"),
-}
 
 
 def takes(algorithm, n_ranks):

@@ -6,23 +6,35 @@ from collections.abc import Iterator
 from typing import Any
 
 from collectives.grids import led_nodes
-from collectives.hierarchy import Stage, chunks_of, scratch_of, staged, staged_cost_s, stages_fit
+from collectives.hierarchy import (
+    Stage,
+    as_stages,
+    chunks_of,
+    of_segment,
+    scratch_of,
+    segmented_cost_s,
+    staged,
+    stages_fit,
+)
 from collectives.parameters import RANKS_PER_NODE, SEGMENTS, nodes_by_machine, segments_between_nodes, together
-from commsim import COMMUTATIVE, Rank, Step, algorithm
+from commsim import COMMUTATIVE, ROUNDS_APART, Rank, Step, algorithm
 
 
-def _stages(n_ranks: int, *, ranks_per_node: int, intra_reduce: str, inter: str, intra_broadcast: str) -> list[Stage]:
+def _stages(
+    n_ranks: int, *, for_bytes: int, ranks_per_node: int, intra_reduce: str, inter: str, intra_broadcast: str
+) -> list[Stage]:
     nodes = led_nodes(n_ranks, ranks_per_node)
     return [
-        Stage("reduce", intra_reduce, nodes),
-        Stage("allreduce", inter, [[node[0] for node in nodes]]),
-        Stage("broadcast", intra_broadcast, nodes),
+        Stage("reduce", intra_reduce, nodes, for_bytes),
+        Stage("allreduce", inter, [[node[0] for node in nodes]], for_bytes),
+        Stage("broadcast", intra_broadcast, nodes, for_bytes),
     ]
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int, **parts: Any) -> float:
-    """T_reduce(l, n) + T_inter(⌈p/l⌉, n) + T_broadcast(l, n), l = ranks_per_node, one segment; estimated for more"""
-    return staged_cost_s(_stages(n_ranks, **parts), n_bytes, alpha, beta, gamma, segments)
+    """T_reduce(l, n) + T_inter(⌈p/l⌉, n) + T_broadcast(l, n), l = ranks_per_node; segments overlap: no formula"""
+    stages = of_segment(_stages, n_ranks, segments=segments, **parts)
+    return segmented_cost_s(stages, segments, n_ranks, n_bytes, alpha, beta, gamma)
 
 
 @algorithm(
@@ -31,7 +43,13 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     scratch=scratch_of(_stages),
     cost=cost,
     defaults=together(nodes_by_machine, segments_between_nodes),
-    constraints=(COMMUTATIVE, RANKS_PER_NODE, SEGMENTS, stages_fit(_stages)),
+    constraints=(
+        as_stages(COMMUTATIVE, _stages),
+        as_stages(ROUNDS_APART, _stages),
+        RANKS_PER_NODE,
+        SEGMENTS,
+        stages_fit(_stages),
+    ),
     source="Luo et al.: HAN: a hierarchical autotuned collective communication framework, CLUSTER 2020",
     names={"Open MPI": "han", "MPICH": "smp", "UCC": "cl/hier rab", "SMPI": "smp_rdb"},
 )
@@ -39,11 +57,13 @@ def hierarchical(
     rank: Rank,
     n_ranks: int,
     *,
+    for_bytes: int,
     ranks_per_node: int,
     segments: int,
     intra_reduce: str = "binomial",
     inter: str = "recursive_doubling",
     intra_broadcast: str = "binomial",
 ) -> Iterator[Step]:
-    parts = {"intra_reduce": intra_reduce, "inter": inter, "intra_broadcast": intra_broadcast}
-    yield from staged(rank, _stages(n_ranks, ranks_per_node=ranks_per_node, **parts), segments)
+    case = {"ranks_per_node": ranks_per_node, "segments": segments, "for_bytes": for_bytes}
+    inside = {"intra_reduce": intra_reduce, "intra_broadcast": intra_broadcast}
+    yield from staged(rank, of_segment(_stages, n_ranks, **case, **inside, inter=inter), segments)

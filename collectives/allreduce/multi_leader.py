@@ -8,15 +8,28 @@ from typing import Any
 import numpy as np
 
 from collectives.grids import led_nodes
-from collectives.hierarchy import Stage, chunks_of, scratch_of, stages_fit
+from collectives.hierarchy import Stage, as_stages, chunks_of, scratch_of, stages_fit
 from collectives.parameters import RANKS_PER_NODE, nodes_by_machine, together
-from commsim import COMMUTATIVE, Constraint, Groups, Rank, Step, Window, algorithm, chunk, fan_in, fan_out, within
+from commsim import (
+    COMMUTATIVE,
+    ROUNDS_APART,
+    Constraint,
+    Groups,
+    Rank,
+    Step,
+    Window,
+    algorithm,
+    chunk,
+    fan_in,
+    fan_out,
+    within,
+)
 
 
-def _across(n_ranks: int, *, ranks_per_node: int, leaders: int, inter: str) -> list[Stage]:
+def _across(n_ranks: int, *, for_bytes: int, ranks_per_node: int, leaders: int, inter: str) -> list[Stage]:
     nodes = led_nodes(n_ranks, ranks_per_node)
     groups, part = [[node[index] for node in nodes] for index in range(leaders)], np.arange(n_ranks) % ranks_per_node
-    return [Stage("allreduce", inter, groups, share=leaders, piece=part)]
+    return [Stage("allreduce", inter, groups, for_bytes, share=leaders, piece=part)]
 
 
 def cost(
@@ -28,12 +41,12 @@ def cost(
     *,
     ranks_per_node: int,
     leaders: int,
-    inter: str,
+    **parts: Any,
 ) -> float:
     """2α + (l-1)/m·n(2β + γ) + T_inter(p/l, n/m), l = ranks_per_node > 1, m = leaders"""
     others = min(ranks_per_node, n_ranks) - 1
     inside_s = 2 * alpha + others / leaders * n_bytes * (2 * beta + gamma) if others else 0.0
-    (across,) = _across(n_ranks, ranks_per_node=ranks_per_node, leaders=leaders, inter=inter)
+    (across,) = _across(n_ranks, ranks_per_node=ranks_per_node, leaders=leaders, **parts)
     return inside_s + across.cost_s(n_bytes, alpha, beta, gamma)
 
 
@@ -60,7 +73,8 @@ def _not_in_every_node(n_ranks: int, *, ranks_per_node: int, leaders: int, **oth
     cost=cost,
     defaults=together(nodes_by_machine, _leaders),
     constraints=(
-        COMMUTATIVE,
+        as_stages(COMMUTATIVE, _across),
+        as_stages(ROUNDS_APART, _across),
         RANKS_PER_NODE,
         Constraint("leaders in every node", _not_in_every_node),
         stages_fit(_across),
@@ -69,10 +83,10 @@ def _not_in_every_node(n_ranks: int, *, ranks_per_node: int, leaders: int, **oth
     names={"MVAPICH": "DPML"},
 )
 def multi_leader(
-    rank: Rank, n_ranks: int, *, ranks_per_node: int, leaders: int, inter: str = "recursive_doubling"
+    rank: Rank, n_ranks: int, *, for_bytes: int, ranks_per_node: int, leaders: int, inter: str = "recursive_doubling"
 ) -> Iterator[Step]:
     nodes = led_nodes(n_ranks, ranks_per_node)
-    (across,) = _across(n_ranks, ranks_per_node=ranks_per_node, leaders=leaders, inter=inter)
+    (across,) = _across(n_ranks, for_bytes=for_bytes, ranks_per_node=ranks_per_node, leaders=leaders, inter=inter)
     parts = Window(0, leaders, across.n_chunks // leaders)
 
     def reduce_parts(me: Rank, n_node: int) -> Iterator[Step]:

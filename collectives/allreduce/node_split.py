@@ -11,9 +11,9 @@ from typing import Any
 
 from collectives.grids import Shape, as_shape
 from collectives.helpers import largest_power_of_two
-from collectives.hierarchy import chunks_of, node_stages, scratch_of, staged, staged_cost_s, stages_fit
+from collectives.hierarchy import as_stages, chunks_of, node_stages, scratch_of, staged, staged_cost_s, stages_fit
 from collectives.parameters import EQUAL_NODES, equal_nodes_by_machine, together
-from commsim import COMMUTATIVE, Groups, Rank, Step, algorithm
+from commsim import COMMUTATIVE, ROUNDS_APART, Groups, Rank, Step, algorithm
 
 
 def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, **parts: Any) -> float:
@@ -35,11 +35,17 @@ def _across(n_ranks: int, n_bytes: int, groups: Groups, *, ranks_per_node: int |
     scratch=scratch_of(node_stages),
     cost=cost,
     defaults=together(equal_nodes_by_machine, _across),
-    constraints=(COMMUTATIVE, EQUAL_NODES, stages_fit(node_stages)),
+    constraints=(
+        as_stages(COMMUTATIVE, node_stages),
+        as_stages(ROUNDS_APART, node_stages),
+        EQUAL_NODES,
+        stages_fit(node_stages),
+    ),
     source="Cho et al.: BlueConnect, MLSys 2019; Mikami et al.: Massively distributed SGD, arXiv 1811.05233, 2018",
     names={"Horovod": "NCCLHierarchical, NCCLTorus", "MSCCL++": "multi_nodes", "UCC": "cl/hier split_rail"},
 )
 def node_split(
-    rank: Rank, n_ranks: int, *, ranks_per_node: tuple[int, ...], intra: str = "ring", inter: str
+    rank: Rank, n_ranks: int, *, for_bytes: int, ranks_per_node: tuple[int, ...], intra: str = "ring", inter: str
 ) -> Iterator[Step]:
-    yield from staged(rank, node_stages(n_ranks, ranks_per_node=ranks_per_node, intra=intra, inter=inter))
+    stages = node_stages(n_ranks, for_bytes=for_bytes, ranks_per_node=ranks_per_node, intra=intra, inter=inter)
+    yield from staged(rank, stages)

@@ -11,9 +11,9 @@ from math import prod
 from typing import Any
 
 from collectives.grids import Shape, as_shape
-from collectives.hierarchy import chunks_of, node_stages, scratch_of, staged, staged_cost_s, stages_fit
+from collectives.hierarchy import as_stages, chunks_of, node_stages, scratch_of, staged, staged_cost_s, stages_fit
 from collectives.parameters import EQUAL_NODES, equal_nodes_by_machine, segments_of_halves, together
-from commsim import COMMUTATIVE, Groups, Rank, Step, algorithm
+from commsim import COMMUTATIVE, ROUNDS_APART, Groups, Rank, Step, algorithm
 
 _stages = partial(node_stages, intra="nvls")
 
@@ -36,9 +36,11 @@ def _across(n_ranks: int, n_bytes: int, groups: Groups, *, ranks_per_node: int |
     scratch=scratch_of(_stages),
     cost=cost,
     defaults=together(equal_nodes_by_machine, _across),
-    constraints=(COMMUTATIVE, EQUAL_NODES, stages_fit(_stages)),
+    constraints=(COMMUTATIVE, as_stages(ROUNDS_APART, _stages), EQUAL_NODES, stages_fit(_stages)),
     source="NCCL user guide: NCCL_ALGO, NVLSTree; NCCL issue 1649",
     names={"NCCL": "NVLSTree"},
 )
-def nvls_tree(rank: Rank, n_ranks: int, *, ranks_per_node: tuple[int, ...], inter: str) -> Iterator[Step]:
-    yield from staged(rank, _stages(n_ranks, ranks_per_node=ranks_per_node, inter=inter))
+def nvls_tree(
+    rank: Rank, n_ranks: int, *, for_bytes: int, ranks_per_node: tuple[int, ...], inter: str
+) -> Iterator[Step]:
+    yield from staged(rank, _stages(n_ranks, for_bytes=for_bytes, ranks_per_node=ranks_per_node, inter=inter))

@@ -20,6 +20,11 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     return sum(alpha + (ways - 1) * n * (beta + gamma) for _, ways in digits(left, radix)) + fold
 
 
+def _meets_two(n_ranks: int, *, radix: int) -> bool:
+    """Whether a rank adds several whole vectors in a round: to its own, from the nearest below on."""
+    return any(ways > 2 for _, ways in digits(left_by_radix(n_ranks, radix), radix))
+
+
 def _everyone_to_everyone(rank: Rank, n_ranks: int) -> Iterator[Step]:
     yield [direct(rank, n_ranks, send=lambda me, peer: chunk(0), receive=lambda me, peer: chunk(0), reduce=True)]
 
@@ -27,7 +32,7 @@ def _everyone_to_everyone(rank: Rank, n_ranks: int) -> Iterator[Step]:
 @algorithm(
     "allreduce",
     cost=cost,
-    constraints=(ROUNDS_APART, RADIX),
+    constraints=(ROUNDS_APART.only("radix above 2", _meets_two), RADIX),
     source="Ruefenacht, Bull, Booth: Generalisation of recursive doubling for AllReduce: now with simulation, "
     "Parallel Computing 69, 2017",
     names={"MPICH": "recursive_multiplying, recexch", "UCC": "knomial"},

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from collectives.hierarchy import Stage, chunks_of, scratch_of, staged, staged_cost_s, stages_fit
+from collectives.hierarchy import Stage, as_stages, chunks_of, scratch_of, staged, staged_cost_s, stages_fit
 from commsim import COMMUTATIVE, Rank, Step, algorithm
 
 
-def _stages(n_ranks: int, *, reduce: str, broadcast: str) -> list[Stage]:
+def _stages(n_ranks: int, *, for_bytes: int, reduce: str, broadcast: str) -> list[Stage]:
     everyone = [range(n_ranks)]
-    return [Stage("reduce", reduce, everyone), Stage("broadcast", broadcast, everyone)]
+    return [Stage("reduce", reduce, everyone, for_bytes), Stage("broadcast", broadcast, everyone, for_bytes)]
 
 
-def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, reduce: str, broadcast: str) -> float:
+def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, **parts: Any) -> float:
     """T_reduce(p, n) + T_broadcast(p, n); binomial: 2⌈log2 p⌉(α + nβ) + ⌈log2 p⌉nγ"""
-    return staged_cost_s(_stages(n_ranks, reduce=reduce, broadcast=broadcast), n_bytes, alpha, beta, gamma)
+    return staged_cost_s(_stages(n_ranks, **parts), n_bytes, alpha, beta, gamma)
 
 
 @algorithm(
@@ -23,11 +24,11 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     chunks=chunks_of(_stages),
     scratch=scratch_of(_stages),
     cost=cost,
-    constraints=(COMMUTATIVE, stages_fit(_stages)),
+    constraints=(as_stages(COMMUTATIVE, _stages), stages_fit(_stages)),
     source="Open MPI coll/base: allreduce_intra_nonoverlapping",
     names={"Open MPI": "2 nonoverlapping", "SMPI": "redbcast"},
 )
 def reduce_broadcast(
-    rank: Rank, n_ranks: int, *, reduce: str = "binomial", broadcast: str = "binomial"
+    rank: Rank, n_ranks: int, *, for_bytes: int, reduce: str = "binomial", broadcast: str = "binomial"
 ) -> Iterator[Step]:
-    yield from staged(rank, _stages(n_ranks, reduce=reduce, broadcast=broadcast))
+    yield from staged(rank, _stages(n_ranks, for_bytes=for_bytes, reduce=reduce, broadcast=broadcast))

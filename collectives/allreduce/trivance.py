@@ -29,6 +29,11 @@ def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *,
     return swaps + fold_cost_s(n_ranks, n, alpha, beta, gamma, left)
 
 
+def _meets_two(n_ranks: int, *, variant: str) -> bool:
+    """Whether a rank adds two whole vectors in a round: to its own, in an order of its own."""
+    return variant == "latency" and any(ways > 2 for _, ways in digits(left_by_radix(n_ranks, 3), 3))
+
+
 def _whole_vectors(rank: Rank, n_ranks: int) -> Iterator[Step]:
     for distance, ways in digits(n_ranks, 3):
         right, left = (rank + distance) % n_ranks, (rank - distance) % n_ranks
@@ -60,7 +65,7 @@ def _allgather(rank: Rank, n_ranks: int) -> Iterator[Step]:
     "allreduce",
     chunks=lambda n_ranks, *, variant: n_ranks if variant == "bandwidth" else 1,
     cost=cost,
-    constraints=(COMMUTATIVE, ROUNDS_APART, VARIANT),
+    constraints=(COMMUTATIVE, ROUNDS_APART.only("variant=latency", _meets_two), VARIANT),
     source="Trivance, arXiv 2602.17254, 2026",
 )
 def trivance(rank: Rank, n_ranks: int, *, variant: str = "bandwidth") -> Iterator[Step]:
