@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from commsim.errors import ImpossibleResultError
+from commsim.units import format_count
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class LeftOut:
     Attributes
     ----------
     what : str
-        The name of an algorithm, or a row of measurements.
+        An algorithm, as it was named.
     message : str
         The whole reason, as its error says it.
     reason : str
@@ -39,9 +41,20 @@ class LeftOut:
         return LeftOut(what, message, re.sub(rf"^{re.escape(what)}(:\S+)?[ ,:]+", "", message))
 
 
-def told(left_out: Iterable[LeftOut], width: int | None = None) -> list[str]:
-    """Lines for people: each reason once with all that it holds for, cut into lines of `width` where that is given."""
-    lines = [f"left out: {', '.join(names)}: {reason}" for reason, names in _grouped(left_out).items()]
+def told(left_out: Iterable[LeftOut], width: int | None = None, *, counted: str | None = None) -> list[str]:
+    """Lines for people: each reason once with all that it holds for, in lines of `width`.
+
+    Parameters
+    ----------
+    left_out : iterable of LeftOut
+    width : int, optional
+    counted : str, optional
+        What several of one name are ("row"): their number is told.
+    """
+    lines = []
+    for reason, names in _grouped(left_out).items():
+        each = [f"{name} ({format_count(n, counted)})" if counted else name for name, n in names.items()]
+        lines.append(f"left out: {', '.join(each)}: {reason}")
     return [part for line in lines for part in wrapped(line, width)]
 
 
@@ -53,12 +66,10 @@ def in_one_line(left_out: Iterable[LeftOut]) -> str:
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in groups.items())
 
 
-def _grouped(left_out: Iterable[LeftOut]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
+def _grouped(left_out: Iterable[LeftOut]) -> dict[str, Counter[str]]:
+    groups: dict[str, Counter[str]] = {}
     for one in left_out:
-        names = groups.setdefault(one.reason, [])
-        if one.what not in names:
-            names.append(one.what)
+        groups.setdefault(one.reason, Counter())[one.what] += 1
     return groups
 
 

@@ -147,7 +147,10 @@ def _result(row: Mapping[str, Any]) -> Result:
     values = {key: value for key, value in row.items() if key in known}
     if values["collective"] not in COLLECTIVES:
         raise unknown_name("collective", str(values["collective"]), COLLECTIVES)
-    result = Result(**{**values, "params": dict(values.get("params") or {}), "time_s": float(values["time_s"])})
+    params = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in (values["params"] or {}).items()
+    }
+    result = Result(**{**values, "params": params, "time_s": float(values["time_s"])})
     if result.n_ranks < 1 or result.n_bytes < 0 or not result.time_s >= 0:
         raise ValueError(f"{result.n_ranks} ranks, {result.n_bytes} B, {result.time_s} s")
     return result

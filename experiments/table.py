@@ -72,22 +72,26 @@ def table(
     columns, shared = _columns(ordered), ""
     if width is not None and _total(columns) > width:
         columns, shared = _without_shared(columns)
-        columns = _fitted(columns, width)
+        columns = fitted(columns, width)
     said = {**facts, **({"all rows": shared} if shared else {})}
     return "\n".join(
         [
             *_comments([f"{key}: {value}" for key, value in said.items()], width),
-            *(f"# {_line(columns, [getattr(c, row) for c in columns])}" for row in ("title", "unit")),
-            *(f"{mark} {_line(columns, [c.cells[row] for c in columns])}" for row, mark in enumerate(_marks(ordered))),
+            *(f"# {line_of(columns, [getattr(c, row) for c in columns])}" for row in ("title", "unit")),
+            *(
+                f"{mark} {line_of(columns, [c.cells[row] for c in columns])}"
+                for row, mark in enumerate(_marks(ordered))
+            ),
             *_comments(_legend(ordered), width),
-            *_comments(_cut_names(ordered, columns), None),  # to be copied
+            *_comments(cut_names(columns, [one.spec for one in ordered]), None),  # to be copied
             *_comments(told(left_out), width),
             "",
         ]
     )
 
 
-def _line(columns: Sequence[Column], texts: Sequence[str]) -> str:
+def line_of(columns: Sequence[Column], texts: Sequence[str]) -> str:
+    """One line of the table."""
     return " ".join(column.padded(text) for column, text in zip(columns, texts, strict=True)).rstrip()
 
 
@@ -165,17 +169,17 @@ def _total(columns: Sequence[Column]) -> int:
     return 2 + len(" ".join(column.padded("") for column in columns))
 
 
-def _fitted(columns: Sequence[Column], width: int) -> list[Column]:
-    """With the names cut first, then the bottlenecks."""
-    fitted = list(columns)
+def fitted(columns: Sequence[Column], width: int) -> list[Column]:
+    """No wider than that, where it can be: with the names cut first, then the bottlenecks."""
+    narrow = list(columns)
     for title, least in (("algorithm", SHORTEST), ("bottleneck", 1)):
-        over = _total(fitted) - width
-        fitted = [c.cut(max(c.width - over, least)) if c.title == title and over > 0 else c for c in fitted]
-    return fitted
+        over = _total(narrow) - width
+        narrow = [c.cut(max(c.width - over, least)) if c.title == title and over > 0 else c for c in narrow]
+    return narrow
 
 
-def _cut_names(results: Sequence[Result], columns: Sequence[Column]) -> list[str]:
-    """What each name that was cut is in full."""
-    [names] = [column.cells for column in columns if column.title == "algorithm"]
-    cut = [one.spec for shown, one in zip(names, results, strict=True) if shown != one.spec]
+def cut_names(columns: Sequence[Column], specs: Sequence[str]) -> list[str]:
+    """What each algorithm whose name was cut is in full."""
+    [shown] = [column.cells for column in columns if column.title == "algorithm"]
+    cut = [spec for cell, spec in zip(shown, specs, strict=True) if cell != spec]
     return [f"in full: {name}" for name in dict.fromkeys(cut)]

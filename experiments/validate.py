@@ -14,6 +14,7 @@ from experiments.choose import LIBRARY
 from experiments.comparison import Comparison, score
 from experiments.left_out import LeftOut, in_one_line, told
 from experiments.sizes import read_matrix
+from experiments.table import Column, cut_names, fitted, line_of
 
 Finder = Callable[[str, str], Algorithm]
 """Takes a collective's name and what was written for the algorithm."""
@@ -60,14 +61,10 @@ def compare(
         try:
             rows.append(_comparison(_usable(result), system, model, group, algorithm, matrix))
         except CommsimError as error:
-            left_out.append(LeftOut.of(_named(result), error))
+            left_out.append(LeftOut.of(result.spec, error))
     if not rows:
         raise InputError("no row can be predicted: " + in_one_line(left_out))
     return Validation(rows, left_out)
-
-
-def _named(result: Result) -> str:
-    return f"{result.spec} at {format_bytes(result.n_bytes)}"
 
 
 def _usable(result: Result) -> Result:
@@ -114,21 +111,28 @@ def _comparison(
     )
 
 
-def table(rows: Sequence[Comparison]) -> str:
-    """Predicted beside measured, one line a row, and the score under it."""
-    wide = max(len("algorithm"), *(len(row.algorithm) for row in rows))
-    lines = [f"{'collective':<10} {'algorithm':<{wide}} {'size':>11} {'predicted':>11} {'measured':>11} {'error':>8}"]
-    for row in rows:
-        lines.append(
-            f"{row.collective:<10} {row.algorithm:<{wide}} {format_bytes(row.n_bytes):>11} "
-            f"{format_time(row.predicted_s):>11} {format_time(row.measured_s):>11} {100 * row.error:>+7.1f}%"
-        )
-    return "\n".join(lines) + f"\n{score_line(rows)}\n"
+def table(rows: Sequence[Comparison], width: int | None = None) -> str:
+    """Predicted beside measured, one line a row, and the score under it; no wider than `width` where that can be."""
+    columns = [
+        Column("collective", "", [row.collective for row in rows], 0, left=True),
+        Column("algorithm", "", [row.algorithm for row in rows], 0, left=True),
+        Column("size", "", [format_bytes(row.n_bytes) for row in rows], 11),
+        Column("predicted", "", [format_time(row.predicted_s) for row in rows], 11),
+        Column("measured", "", [format_time(row.measured_s) for row in rows], 11),
+        Column("error", "", [f"{100 * row.error:+.1f}%" for row in rows], 8),
+    ]
+    if width is not None:
+        columns = fitted(columns, width)
+    lines = [line_of(columns, [c.title for c in columns])]
+    lines += [line_of(columns, [c.cells[row] for c in columns]) for row in range(len(rows))]
+    lines += [f"# {line}" for line in cut_names(columns, [row.algorithm for row in rows])]
+    return "\n".join(line.removeprefix(" ") for line in lines) + f"\n{score_line(rows)}\n"
 
 
 def report(done: Validation, width: int | None = None) -> str:
     """The table, and below it the rows that could not be predicted."""
-    return table(done.rows) + "".join(f"# {line}\n" for line in told(done.left_out, width and width - 2))
+    below = told(done.left_out, width and width - 2, counted="row")
+    return table(done.rows, width) + "".join(f"# {line}\n" for line in below)
 
 
 def score_line(rows: Sequence[Comparison]) -> str:

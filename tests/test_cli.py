@@ -552,15 +552,18 @@ def test_validate_compares_what_was_measured(commsim, tmp_path):
         "algbw_Bps": 0, "busbw_Bps": 0, "n_wrong": 0,
     }  # fmt: skip
     path = tmp_path / "rows.json"
+    shaped = {**row, "algorithm": "torus_bucket", "params": {"shape": [4, 2], "parts": 1}}
+    path.write_text(json.dumps({"provenance": {}, "rows": [shaped]}))
+    assert "torus_bucket:shape=4x2,parts=1" in commsim("validate", path, "-s", STAR)[1]
     mixed = [row, {**row, "algorithm": "library"}, {**row, "algorithm": "patient"}, {**row, "n_ranks": 9}]
     path.write_text(json.dumps({"provenance": {}, "rows": mixed}))
     code, out, _ = commsim("validate", path, "-s", STAR)
     assert code == 0
     assert re.search(r"allreduce +ring +1 MiB +87\.40? [uµ]s +100(\.0)? [uµ]s +-12\.6%", out)
     assert "median 0.135, 90th percentile 0.135, 1 row\n" in out
-    assert "# left out: library at 1 MiB: which algorithm the MPI library ran is not known" in out
-    assert "# left out: patient at 1 MiB: unknown allreduce algorithm 'patient'" in out
-    assert re.search(r"# left out: ring at 1 MiB: .*too few for 9 ranks", out)
+    assert "# left out: library (1 row): which algorithm the MPI library ran is not known" in out
+    assert "# left out: patient (1 row): unknown allreduce algorithm 'patient'" in out
+    assert re.search(r"# left out: ring \(1 row\): .*too few for 9 ranks", out)
     mine = tmp_path / "mine.py"
     mine.write_text(PICKY)
     assert re.search(r"allreduce +patient +1 MiB", commsim("validate", path, "-s", STAR, "--file", mine)[1])
