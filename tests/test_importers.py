@@ -145,6 +145,33 @@ def test_a_node_and_its_fabric_together(tmp_path):
     assert same.topology.n_links == system.topology.n_links
 
 
+def changed_copy(tmp_path, name, *changes):
+    text = (DATA / name).read_text()
+    for pattern, new in changes:
+        text, count = re.subn(pattern, new, text)
+        assert count
+    path = tmp_path / name
+    path.write_text(text)
+    return imported([path])
+
+
+def test_what_real_files_also_have(tmp_path):
+    net = '<net name="mlx5_0" dev="0" speed="200000" port="1"/><net name="mlx5_1" dev="1" speed="200000" port="2"/>'
+    two_ports = changed_copy(tmp_path, NCCL, (r"<net .*/>", net))
+    assert set(two_ports.nics.values()) == {50e9}
+    assert two_ports.comments["nic0"] == "mlx5_0 mlx5_1"
+    virtual = changed_copy(
+        tmp_path, NCCL, ('link_speed="32.0 GT/s PCIe" link_width="16"', 'link_speed="Unknown speed" link_width="63"')
+    )
+    assert "pcie bandwidth" in virtual.assumed
+    unnamed = changed_copy(tmp_path, IB, (r"node\d\d mlx5_\d", "MT4123 ConnectX6 Mellanox Technologies"))
+    assert len({tiers["node"] for tiers in unnamed.devices.values()}) == 8
+    external = changed_copy(tmp_path, IB, (r"\n\[21\]", "\n[21][ext 21]"))
+    assert external.cables == imported([DATA / IB]).cables
+    plain = changed_copy(tmp_path, HWLOC, (r'<object type="OSDev" .*name="(cuda|nvml).*/>', ""))
+    assert list(plain.devices) == ["gpu0", "gpu1", "gpu2", "gpu3"]
+
+
 def test_two_files_that_disagree_name_both(tmp_path):
     with pytest.raises(
         InputError, match=r"ibnetdiscover\.txt:\d+: node01 has 2 adapters, but .*hgx_h100\.xml has 8 NICs"

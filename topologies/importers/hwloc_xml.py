@@ -6,6 +6,7 @@ GB/s; ``osdev_type`` 1 and 5 are GPUs, 2 and 3 network devices (hwloc, "I/O devi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -158,13 +159,15 @@ def _ends(bridge: Element) -> Iterator[Element]:
 
 
 def _gpu(pci: Element) -> str | None:
-    """The name of the GPU behind a PCI device: a display or coprocessor with a compute interface."""
+    """The name of the GPU behind a PCI device: one with a compute interface, or of a vendor that makes no others."""
     names = [
         own.attributes.get("name", "")
         for own in pci.all("object")
         if _type(own) == "OSDev" and (own.attributes.get("osdev_type") in ("1", "5") or _is_gpu_name(own))
     ]
-    return next((name for name in names if name.startswith(GPU_NAMES)), None)
+    if re.match(r"03\d\d \[(10de|1002)", pci.attributes.get("pci_type", "")):  # NVIDIA, AMD
+        names.append("gpu")
+    return next((name for name in names if name.startswith((*GPU_NAMES, "gpu"))), None)
 
 
 def _is_gpu_name(own: Element) -> bool:

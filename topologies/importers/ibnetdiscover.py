@@ -14,7 +14,7 @@ from topologies.importers import figures
 from topologies.importers.description import Description, LinkClass
 
 _BLOCK = re.compile(r'(Switch|Ca|Rt)\s+(\d+)\s+"([^"]+)"\s*(?:#\s*"([^"]*)")?')
-_PORT = re.compile(r'\[(\d+)\](?:\(([0-9a-fA-F]+)\))?\s+"([^"]+)"\[(\d+)\](.*)')
+_PORT = re.compile(r'\[(\d+)\](?:\[ext \d+\])?(?:\(([0-9a-fA-F]+)\))?\s+"([^"]+)"\[(\d+)\](?:\[ext \d+\])?(.*)')
 _RATE = re.compile(r"\b(\d+)x([A-Z]+[0-9]*)\b")
 AGGREGATION = "Aggregation Node"  # SHARP's own adapter inside a switch: it holds no rank
 
@@ -134,7 +134,7 @@ def _hosts(made: Description, nodes: dict[str, _Node]) -> None:
     hosts: dict[str, list[_Node]] = {}
     for node in nodes.values():
         if _is_adapter(node) and node.ports:
-            hosts.setdefault(re.split(r"\s+|'", node.title.strip())[0] or node.guid, []).append(node)
+            hosts.setdefault(_host(node), []).append(node)
     for host, adapters in hosts.items():
         adapters.sort(key=lambda node: node.title)
         for at, node in enumerate(adapters):
@@ -154,6 +154,12 @@ def _hosts(made: Description, nodes: dict[str, _Node]) -> None:
                 made.cable(node.name, f"{host}.host", "host", figures.pcie(None, ""))
     if any(AGGREGATION in node.title for node in nodes.values()):
         made.in_network["all"] = "both"
+
+
+def _host(node: _Node) -> str:
+    """The first word of an adapter's description; its GUID where nobody has set one."""
+    word = re.split(r"\s+|'", node.title.strip())[0]
+    return node.guid if not word or re.match(r"MT\d|Mellanox|ConnectX", word) else word
 
 
 def _cables(made: Description, nodes: dict[str, _Node]) -> None:

@@ -21,6 +21,7 @@ INTEL_GBps = (
     (0, 6.0, "older"),
 )
 AMD_GBps, POWER9_GBps = 16.0, 32.0
+NO_WIDTHS = ("", "0", "63", "255")
 GPU_CLASSES, NVSWITCH_CLASS = ("0x0300", "0x0302", "0x0380", "0x1200"), "0x0680"
 
 
@@ -85,7 +86,7 @@ class _Reader:
             name = f"gpu{gpus[0].attributes.get('dev', len(self._vertex_of))}"
             self.description.comments[name], self.description.lines[name] = busid, pci.line
         elif nets:
-            name = self._nic(nets[0], pci)
+            name = self._nic(nets, pci)
         elif list(pci.of("nic")):
             return  # a NIC that NCCL does not use
         else:
@@ -98,25 +99,19 @@ class _Reader:
 
     def _link(self, pci: Element) -> LinkClass:
         speed, width = (pci.attributes.get(key, "") for key in ("link_speed", "link_width"))
-        if speed in ("", "Unknown") or width in ("", "0"):
+        if speed == "" or speed.startswith("Unknown") or width in NO_WIDTHS:  # virtual machines
             return figures.pcie(None, "")
         try:
             return figures.pcie_of(speed, width)
         except InputError as error:
             raise InputError(f"{pci.line}: <pci> link_speed and link_width: {error}") from None
 
-    def _nic(self, net: Element, pci: Element) -> str:
+    def _nic(self, nets: list[Element], pci: Element) -> str:
+        """One vertex for the ports of one PCI device."""
         name = f"nic{len(self.description.nics)}"
-        self._switch(name, pci, net.attributes.get("name", "NIC"))
-        speed = _attribute(net, "speed")
-        try:
-            megabits = float(speed)
-        except ValueError:
-            megabits = -1.0
-        if not 0 < megabits < float("inf"):
-            raise InputError(f"{net.line}: <net> speed={speed!r} must be Mb/s above 0")
-        self.description.nics[name] = figures.gigabits(megabits / 1000)
-        self.description.guids[name] = net.attributes.get("guid", "").removeprefix("0x")
+        self._switch(name, pci, " ".join(net.attributes.get("name", "NIC") for net in nets))
+        self.description.nics[name] = sum(_speed_Bps(net) for net in nets)
+        self.description.guids[name] = nets[0].attributes.get("guid", "").removeprefix("0x")
         return name
 
     def _nvlinks(self) -> None:
@@ -170,6 +165,17 @@ def _attribute(element: Element, key: str) -> str:
     if key not in element.attributes:
         raise InputError(f"{element.line}: <{element.tag}> has no {key}")
     return element.attributes[key]
+
+
+def _speed_Bps(net: Element) -> float:
+    speed = _attribute(net, "speed")
+    try:
+        megabits = float(speed)
+    except ValueError:
+        megabits = -1.0
+    if not 0 < megabits < float("inf"):
+        raise InputError(f"{net.line}: <net> speed={speed!r} must be Mb/s above 0")
+    return figures.gigabits(megabits / 1000)
 
 
 def _whole(element: Element, key: str) -> int:
