@@ -1,6 +1,7 @@
 """Machines as files: device by device, on top of others, with links other than built; every mistake has a line."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -301,3 +302,14 @@ def test_a_machine_without_devices_is_refused(tmp_path):
             read(tmp_path, text)
     one = read(tmp_path, '[[device]]\nname = "alone"\n')
     assert (one.n_devices, one.topology.n_links) == (1, 0)
+
+
+DOCS = Path(__file__).parents[1] / "docs" / "topologies.md"
+
+
+def test_the_files_of_the_docs_are_read(tmp_path):
+    own, over = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    system = read(tmp_path, own)
+    assert (system.n_devices, system.ranks_per_node(8)) == (8, 4)
+    assert "failed" in over
+    assert read(tmp_path, over, "over.toml").topology.n_links < topologies.dgx_h100(nodes=4).topology.n_links

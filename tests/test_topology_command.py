@@ -1,6 +1,7 @@
 """``commsim topology``: what it counts, what it draws, what it finds wrong."""
 
 import csv
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from experiments.figures.topology import network, rows
 from experiments.topology import bisection, degrees, diameter, empty_ports, kind_of, link_classes, remarks, tapers
 
 DATA = Path(__file__).parent / "data" / "machines"
+DOCS = Path(__file__).parents[1] / "docs" / "topologies.md"
 CABLE = {"bandwidth_Bps": 25e9, "latency_s": 5e-7}
 TORUS = topologies.torus((4, 4, 4), **CABLE)
 TREE = topologies.xgft((4, 4), (1, 2), **CABLE)
@@ -164,6 +166,14 @@ def test_show_prints_and_draws(tmp_path, command):
         "of halving the devices by their numbers)",
         "taper of a leaf: 2:1, what its devices inject to what leaves it (4 groups)",
     ]
+
+
+def test_the_docs_show_what_is_shown(tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```console\n\$ commsim topology (.*?)\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    shown = command(*block[0].split()).stdout
+    assert shown.startswith(block[1])
+    assert all(line.startswith("ASSUMED") for line in shown[len(block[1]) :].splitlines())
 
 
 def test_check_says_what_is_wrong_and_where(tmp_path, command):
