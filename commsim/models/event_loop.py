@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from commsim.models.max_min import CHANGED, add, remove, solve
+from commsim.models.max_min import CHANGED, OLD, RATE, add, remove, solve
 
 GATE, BEGIN, FINISH, ARRIVE, DELIVER = 0, 1, 2, 3, 4  # kinds of events, in this order at one time
 KIND_BITS = 3
@@ -139,7 +139,7 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
         Least time between two messages of one sender.
     out : Outcome
     """
-    n_messages, n_slots, n_hops = len(m.src), len(net.rate), m.paths.shape[1]
+    n_messages, n_slots, n_hops = len(m.src), len(net.flow), m.paths.shape[1]
     posted = np.zeros(n_messages, dtype=np.int8)
     arrived = np.zeros(n_messages, dtype=np.bool_)  # eager: the last byte is there
     progress = gates.order_first[:-1].copy()
@@ -246,8 +246,8 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
             heap_s, heap_id = _grown(heap_s), _grown(heap_id)
         for i in range(net.n[CHANGED]):
             slot = net.changed[i]
-            left[slot] = max(left[slot] - net.old_rate[slot] * (now - since_s[slot]), 0.0)
+            left[slot] = max(left[slot] - net.flow[slot, OLD] * (now - since_s[slot]), 0.0)
             since_s[slot] = now
             version[slot] = (version[slot] + 1) & VERSION
             event = (((version[slot] << 32) | slot) << KIND_BITS) | FINISH
-            size = _push(heap_s, heap_id, size, now + left[slot] / net.rate[slot], event)
+            size = _push(heap_s, heap_id, size, now + left[slot] / net.flow[slot, RATE], event)

@@ -2,9 +2,9 @@
 
 Rates are max-min fair if every flow has a bottleneck: a full link on which no flow has more, or its own ceiling
 (Bertsekas, Gallager: Data Networks, 1992, section 6.5.2). There is one such solution. :func:`max_min_rates` finds it
-from scratch. :func:`solve` mends it after flows have come and gone: the flows on the links that were touched are set
-free and filled anew against what the others leave; where that breaks the bottleneck of another flow, its link joins,
-until nothing is broken.
+from scratch. :func:`solve` mends it after flows have come and gone: the flows that had their bottleneck on a link that
+was touched are raised anew, all alike, against what the others leave. On the way others join them, at their own rates:
+those that would have more on a link that fills up, and those whose bottleneck is full no longer, or would be passed.
 """
 
 from __future__ import annotations
@@ -14,345 +14,369 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from commsim.errors import InputError
+
 NONE, CEILING = -1, -2  # a flow's bottleneck: not decided, or its own ceiling
 GONE = -1.0  # the ceiling of a flow that has ended
-OPEN = -1.0  # the new rate of a free flow that still rises
+RISES = -1.0  # the new rate of a flow that has not stopped yet
 SAME, NEAR = 1e-12, 1e-9  # relative differences: of two rates that are one, and that break a bottleneck
-TOUCHED, CHANGED, FREE, MET, MARK, NEW = 0, 1, 2, 3, 4, 5  # places in Network.n
+
+CAPACITY, LOAD, SPARE, LEVEL = range(4)  # columns of Network.link
+HEAD, COUNT, HELD, LEFT, CROSSING, RISING, MET_MARK, TOUCHED_MARK, IS_LIVE = range(9)  # columns of Network.at_link
+RATE, MOST, NEW, OLD = range(4)  # columns of Network.flow
+BOTTLENECK, NEXT, FREE_MARK, LISTED = range(4)  # columns of Network.of_flow
+FOLLOWING, PRECEDING = range(2)  # columns of Network.place
+BEGUN, TOUCHED, CHANGED, FREE, MET, LIVE, CAPPED, MARK = range(8)  # places in Network.n
 
 
 class Network(NamedTuple):
-    """Flows on links, arrays. Flows are numbered by slots, which the caller gives out.
+    """Flows on links. Flows are numbered by slots, which the caller gives out.
 
-    After :func:`solve`, ``rate[slot]`` is fair, and ``changed[: n[CHANGED]]`` are the slots that have another rate now,
-    ``old_rate`` what they had.
+    After :func:`solve`, ``flow[slot, RATE]`` is fair, and ``changed[: n[CHANGED]]`` are the slots that have another
+    rate now, ``flow[slot, OLD]`` what they had. What is read together stands side by side, as columns:
+
+    - ``link`` (n_links, 4): capacity; load; what those that do not rise leave of it; the rate of the flows that have
+      their bottleneck there.
+    - ``at_link`` (n_links, 9): first place of the list of flows; flows; those that have their bottleneck there; of
+      these, those that are not free; free flows; those that still rise; and three marks.
+    - ``flow`` (n_slots, 4): rate, ceiling, new rate, old rate. ``of_flow`` (n_slots, 4): bottleneck, the new one, and
+      two marks.
+    - ``place`` (n_slots * n_hops, 2): a place is slot * n_hops + hop; the places around it in its link's list.
     """
 
-    capacity: Any  # (n_links,)
-    load: Any
-    head: Any  # first place of each link's list of flows
-    count: Any
-    following: Any  # (n_slots * n_hops,): a place is slot * n_hops + hop
-    owner: Any  # the slot of each place
-    preceding: Any
-    path: Any  # (n_slots, n_hops), padded with -1
-    rate: Any  # (n_slots,)
-    ceiling: Any
-    bottleneck: Any
-    new_rate: Any
-    old_rate: Any
-    new: Any  # flows that have begun since the last solution
-    touched: Any  # (n_links,): links of the region
-    in_region: Any
+    link: Any
+    at_link: Any
+    flow: Any
+    of_flow: Any
+    place: Any
+    path: Any  # (n_slots, n_hops), padding behind
+    begun: Any  # flows that have begun since the last solution
+    touched: Any  # links that have lost or gained a flow since
     met: Any  # links that free flows cross
-    met_mark: Any
-    room: Any
-    share: Any  # of the room, for each flow that still rises
-    crossing: Any  # free flows on each link
-    n_open: Any  # those that still rise
-    free: Any  # (n_slots,)
-    free_mark: Any
+    live: Any  # of these, those where something can still happen
+    share: Any  # of each live link, the level at which it is full
+    free: Any
     changed: Any
     n: Any  # counters
 
 
 def network(capacity: Any, n_slots: int, n_hops: int) -> Network:
     """An empty network of links with these capacities, for at most `n_slots` flows at a time."""
-    n_links, places = len(capacity), n_slots * n_hops
+    n_links = len(capacity)
+    if n_slots * n_hops >= 2**31:
+        raise InputError(f"{n_slots} flows at a time over {n_hops} links each are too many to follow one by one")
 
-    def links(fill: float, kind: type = np.int64) -> Any:
-        return np.full(n_links, fill, dtype=kind)
+    def zeros(*shape: int) -> Any:
+        return np.zeros(shape, dtype=np.int32)
 
-    def slots(fill: float, kind: type = np.int64) -> Any:
-        return np.full(n_slots, fill, dtype=kind)
-
-    return Network(
-        capacity=np.ascontiguousarray(capacity, dtype=np.float64),
-        load=links(0, np.float64),
-        head=links(NONE),
-        count=links(0),
-        following=np.full(places, NONE),
-        owner=np.arange(places) // n_hops,
-        preceding=np.full(places, NONE),
-        path=np.full((n_slots, n_hops), NONE),
-        rate=slots(0, np.float64),
-        ceiling=slots(np.inf, np.float64),
-        bottleneck=slots(NONE),
-        new_rate=slots(0, np.float64),
-        old_rate=slots(0, np.float64),
-        new=slots(0),
-        touched=links(0),
-        in_region=links(0),
-        met=links(0),
-        met_mark=links(0),
-        room=links(0, np.float64),
-        share=links(0, np.float64),
-        crossing=links(0),
-        n_open=links(0),
-        free=slots(0),
-        free_mark=slots(0),
-        changed=slots(0),
-        n=np.zeros(6, dtype=np.int64),
-    )
+    link, at_link, flow = np.zeros((n_links, 4)), zeros(n_links, 9), np.zeros((n_slots, 4))
+    link[:, CAPACITY], at_link[:, HEAD] = capacity, NONE
+    path, place = zeros(n_slots, n_hops) + NONE, zeros(n_slots * n_hops, 2) + NONE
+    begun, touched, met, live = zeros(n_slots), zeros(n_links), zeros(n_links), zeros(n_links)
+    lists = begun, touched, met, live, np.zeros(n_links), zeros(n_slots), zeros(n_slots)
+    counters = np.zeros(8, dtype=np.int64)
+    return Network(link, at_link, flow, zeros(n_slots, 4), place, path, *lists, counters)
 
 
 # Arrays are bound to names first: numba counts references at every access to a tuple's field.
 
 
 @njit(cache=True)
-def touch(net: Any, link: int) -> None:
-    """The link takes part in the next solution."""
-    in_region, n = net.in_region, net.n
-    if not in_region[link]:
-        in_region[link] = 1
-        net.touched[n[TOUCHED]] = link
+def _touch(at_link: Any, touched: Any, n: Any, link: int) -> None:
+    """The flows that have their bottleneck on this link take part in the next solution."""
+    if not at_link[link, TOUCHED_MARK]:
+        at_link[link, TOUCHED_MARK] = 1
+        touched[n[TOUCHED]] = link
         n[TOUCHED] += 1
 
 
 @njit(cache=True)
 def add(net: Any, slot: int, way: Any, most: float) -> None:
     """A flow of at most `most` begins on the links `way` (n_hops,); its rate is 0 until the next solution."""
-    path, head, count, load, capacity = net.path, net.head, net.count, net.load, net.capacity
-    preceding, following = net.preceding, net.following
+    link, at_link, place, path, n = net.link, net.at_link, net.place, net.path, net.n
     n_hops = path.shape[1]
-    net.rate[slot] = 0.0
-    net.ceiling[slot] = most
-    net.bottleneck[slot] = NONE
-    is_listed = net.n[NEW] < len(net.new)
-    if is_listed:
-        net.new[net.n[NEW]] = slot
-        net.n[NEW] += 1
+    net.flow[slot, RATE], net.flow[slot, MOST] = 0.0, most
+    net.of_flow[slot, BOTTLENECK] = NONE
+    if not net.of_flow[slot, LISTED]:
+        net.of_flow[slot, LISTED] = 1
+        net.begun[n[BEGUN]] = slot
+        n[BEGUN] += 1
     for hop in range(n_hops):
-        link = way[hop]
-        path[slot, hop] = link
-        if link >= 0:
-            place = slot * n_hops + hop
-            preceding[place] = NONE
-            following[place] = head[link]
-            if head[link] >= 0:
-                preceding[head[link]] = place
-            head[link] = place
-            count[link] += 1
-            if not is_listed or load[link] >= capacity[link] * (1 - NEAR):  # else it may find room enough: tried first
-                touch(net, link)
+        on = way[hop]
+        path[slot, hop] = on
+        if on < 0:
+            break
+        here = slot * n_hops + hop
+        head = at_link[on, HEAD]
+        place[here, PRECEDING], place[here, FOLLOWING] = NONE, head
+        if head >= 0:
+            place[head, PRECEDING] = here
+        at_link[on, HEAD] = here
+        at_link[on, COUNT] += 1
+        if link[on, LOAD] >= link[on, CAPACITY] * (1 - NEAR):  # else there may be room enough: tried first
+            _touch(at_link, net.touched, n, on)
 
 
 @njit(cache=True)
 def remove(net: Any, slot: int) -> None:
     """A flow has ended."""
-    path, head, count, load, capacity = net.path, net.head, net.count, net.load, net.capacity
-    preceding, following = net.preceding, net.following
-    n_hops, rate = path.shape[1], net.rate[slot]
+    link, at_link, place, path = net.link, net.at_link, net.place, net.path
+    n_hops, rate, bottleneck = path.shape[1], net.flow[slot, RATE], net.of_flow[slot, BOTTLENECK]
     for hop in range(n_hops):
-        link = path[slot, hop]
-        if link >= 0:
-            place = slot * n_hops + hop
-            before, after = preceding[place], following[place]
-            if before >= 0:
-                following[before] = after
-            else:
-                head[link] = after
-            if after >= 0:
-                preceding[after] = before
-            count[link] -= 1
-            if count[link] and load[link] >= capacity[link] * (
-                1 - NEAR
-            ):  # room on a link that was not full changes nothing
-                touch(net, link)
-            load[link] = max(load[link] - rate, 0.0) if count[link] else 0.0
-    net.rate[slot] = 0.0
-    net.ceiling[slot] = GONE
+        on = path[slot, hop]
+        if on < 0:
+            break
+        here = slot * n_hops + hop
+        before, after = place[here, PRECEDING], place[here, FOLLOWING]
+        if before >= 0:
+            place[before, FOLLOWING] = after
+        else:
+            at_link[on, HEAD] = after
+        if after >= 0:
+            place[after, PRECEDING] = before
+        at_link[on, COUNT] -= 1
+        if bottleneck == on:
+            at_link[on, HELD] -= 1
+        if at_link[on, HELD]:  # room on a link that holds nobody back changes nothing
+            _touch(at_link, net.touched, net.n, on)
+        link[on, LOAD] = max(link[on, LOAD] - rate, 0.0) if at_link[on, COUNT] else 0.0
+    net.flow[slot, RATE], net.flow[slot, MOST] = 0.0, GONE
 
 
 @njit(cache=True)
 def solve(net: Any) -> None:
     """Make all rates fair again."""
-    n, in_region, touched = net.n, net.in_region, net.touched
+    n = net.n
     n[CHANGED] = 0
-    if n[TOUCHED] == 0 and n[NEW] == 0:
+    if n[TOUCHED] == 0 and n[BEGUN] == 0:
         return
-    while True:
-        _set_free(net)
-        _fill(net)
-        if not _widen(net):
-            break
-    _take(net)
-    for i in range(n[TOUCHED]):
-        in_region[touched[i]] = 0
-    n[TOUCHED] = n[NEW] = 0
-
-
-@njit(cache=True)
-def _set_free(net: Any) -> None:
-    """All flows on the region's links are free; each link that they meet has room for them: what the others leave."""
-    n, touched, head, following, owner = net.n, net.touched, net.head, net.following, net.owner
-    free, free_mark, path, rate, new_rate = net.free, net.free_mark, net.path, net.rate, net.new_rate
-    met, met_mark, room, crossing, n_open = net.met, net.met_mark, net.room, net.crossing, net.n_open
-    capacity, load, count, share = net.capacity, net.load, net.count, net.share
-    n_hops = path.shape[1]
+    link, at_link, flow, of_flow, place, path = net.link, net.at_link, net.flow, net.of_flow, net.place, net.path
+    met, live, free = net.met, net.live, net.free
     n[MARK] += 1
-    mark = n[MARK]
-    n_free = n_met = 0
-    for i in range(n[NEW]):
-        slot = net.new[i]
-        if free_mark[slot] != mark and net.ceiling[slot] >= 0:
-            free_mark[slot] = mark
-            free[n_free] = slot
-            n_free += 1
+    n[FREE] = n[MET] = n[LIVE] = n[CAPPED] = 0
+    for i in range(n[BEGUN]):
+        slot = net.begun[i]
+        of_flow[slot, LISTED] = 0
+        if flow[slot, MOST] >= 0:
+            _join(slot, link, at_link, flow, of_flow, path, met, live, free, n)
     for i in range(n[TOUCHED]):
-        place = head[touched[i]]
-        while place >= 0:
-            slot = owner[place]
-            if free_mark[slot] != mark:
-                free_mark[slot] = mark
-                free[n_free] = slot
-                n_free += 1
-            place = following[place]
-    for i in range(n_free):
-        slot = free[i]
-        new_rate[slot] = OPEN
-        for hop in range(n_hops):
-            link = path[slot, hop]
-            if link >= 0:
-                if met_mark[link] != mark:
-                    met_mark[link] = mark
-                    met[n_met] = link
-                    n_met += 1
-                    room[link] = capacity[link] - load[link]
-                    crossing[link] = 0
-                room[link] += rate[slot]
-                crossing[link] += 1
-    for i in range(n_met):
-        link = met[i]
-        n_open[link] = crossing[link]
-        if crossing[link] == count[link]:
-            room[link] = capacity[link]  # nobody else is there: no rounding
-        share[link] = room[link] / n_open[link]
-    n[FREE], n[MET] = n_free, n_met
+        at_link[net.touched[i], TOUCHED_MARK] = 0
+        _join_held(net.touched[i], link, at_link, flow, of_flow, place, path, met, live, free, n)
+    for i in range(n[MET]):
+        if at_link[met[i], CROSSING] == at_link[met[i], COUNT]:
+            link[met[i], SPARE] = link[met[i], CAPACITY]  # nobody else is there: no rounding
+    _raise(link, at_link, flow, of_flow, place, path, met, live, net.share, free, n)
+    _take(link, at_link, flow, of_flow, path, met, free, net.changed, n)
+    n[TOUCHED] = n[BEGUN] = 0
 
 
 @njit(cache=True)
-def _leave(link: int, level: float, room: Any, n_open: Any, share: Any) -> None:
-    """A flow stops at a level; the rest of the link is for the others."""
-    room[link] -= level
-    n_open[link] -= 1
-    if n_open[link]:
-        share[link] = room[link] / n_open[link]
+def _join(
+    slot: int, link: Any, at_link: Any, flow: Any, of_flow: Any, path: Any, met: Any, live: Any, free: Any, n: Any
+) -> None:
+    """The flow rises with the others, if it does not yet; what it had is there for all."""
+    if of_flow[slot, FREE_MARK] == n[MARK]:
+        return
+    of_flow[slot, FREE_MARK] = n[MARK]
+    flow[slot, NEW] = RISES
+    free[n[FREE]] = slot
+    n[FREE] += 1
+    if flow[slot, MOST] < np.inf:
+        n[CAPPED] += 1
+    bottleneck = of_flow[slot, BOTTLENECK]
+    for hop in range(path.shape[1]):
+        on = path[slot, hop]
+        if on < 0:
+            break
+        if at_link[on, MET_MARK] != n[MARK]:
+            at_link[on, MET_MARK] = n[MARK]
+            at_link[on, CROSSING], at_link[on, RISING], at_link[on, LEFT] = 0, 0, at_link[on, HELD]
+            link[on, SPARE] = link[on, CAPACITY] - link[on, LOAD]
+            at_link[on, IS_LIVE] = 0
+            met[n[MET]] = on
+            n[MET] += 1
+        if not at_link[on, IS_LIVE]:
+            at_link[on, IS_LIVE] = 1
+            live[n[LIVE]] = on
+            n[LIVE] += 1
+        at_link[on, CROSSING] += 1
+        at_link[on, RISING] += 1
+        link[on, SPARE] += flow[slot, RATE]
+        if on == bottleneck:
+            at_link[on, LEFT] -= 1
 
 
 @njit(cache=True)
-def _fill(net: Any) -> None:
-    """Raise all free flows alike; those that meet a full link, or their ceiling, stop there."""
-    met, room, n_open, head, following, owner = net.met, net.room, net.n_open, net.head, net.following, net.owner
-    new_rate, free_mark, bottleneck, path = net.new_rate, net.free_mark, net.bottleneck, net.path
-    free, ceiling, share, n = net.free, net.ceiling, net.share, net.n
-    n_hops, mark = path.shape[1], n[MARK]
-    n_left, n_links, n_free = n[FREE], n[MET], n[FREE]
-    n_capped = 0  # flows with a ceiling stand first
-    for i in range(n_free):
-        slot = free[i]
-        if ceiling[slot] < np.inf:
-            free[i], free[n_capped] = free[n_capped], slot
-            n_capped += 1
-    while n_left:
-        level = np.inf
-        kept = 0
-        for i in range(n_links):  # links without open flows leave the front of the list
-            link = met[i]
-            if n_open[link]:
-                level = min(level, share[link])
-                met[i], met[kept] = met[kept], link
-                kept += 1
-        n_links = kept
-        for i in range(n_capped):
-            if new_rate[free[i]] == OPEN:
-                level = min(level, ceiling[free[i]])
-        level = max(level, 0.0)
+def _join_held(
+    full: int,
+    link: Any,
+    at_link: Any,
+    flow: Any,
+    of_flow: Any,
+    place: Any,
+    path: Any,
+    met: Any,
+    live: Any,
+    free: Any,
+    n: Any,
+) -> None:
+    """All flows that have their bottleneck on a link rise."""
+    here, n_hops = at_link[full, HEAD], path.shape[1]
+    while here >= 0:
+        if of_flow[here // n_hops, BOTTLENECK] == full:
+            _join(here // n_hops, link, at_link, flow, of_flow, path, met, live, free, n)
+        here = place[here, FOLLOWING]
+
+
+@njit(cache=True)
+def _stop(
+    slot: int, level: float, bottleneck: int, link: Any, at_link: Any, flow: Any, of_flow: Any, path: Any
+) -> None:
+    """A flow stops at a level; the rest of its links is for the others."""
+    flow[slot, NEW], of_flow[slot, NEXT] = level, bottleneck
+    for hop in range(path.shape[1]):
+        on = path[slot, hop]
+        if on < 0:
+            break
+        link[on, SPARE] -= level
+        at_link[on, RISING] -= 1
+
+
+@njit(cache=True)
+def _raise(
+    link: Any,
+    at_link: Any,
+    flow: Any,
+    of_flow: Any,
+    place: Any,
+    path: Any,
+    met: Any,
+    live: Any,
+    share: Any,
+    free: Any,
+    n: Any,
+) -> None:
+    """Raise all free flows alike until each has met a full link, or its ceiling.
+
+    A flow that joins stops at no level below: a link that has filled up there does not carry it, or it had joined then.
+    """
+    n_hops = path.shape[1]
+    while True:
+        level = _next_level(link, at_link, flow, live, share, free, n)
+        if level == np.inf:
+            return
         limit = level * (1 + SAME)
-        for i in range(n_capped):
-            slot = free[i]
-            if new_rate[slot] == OPEN and ceiling[slot] <= limit:
-                new_rate[slot] = level
-                bottleneck[slot] = CEILING
-                n_left -= 1
-                for hop in range(n_hops):
-                    if path[slot, hop] >= 0:
-                        _leave(path[slot, hop], level, room, n_open, share)
-        for i in range(n_links):
-            full = met[i]
-            if n_open[full] and share[full] <= limit:
-                place = head[full]
-                while place >= 0:
-                    slot = owner[place]
-                    if free_mark[slot] == mark and new_rate[slot] == OPEN:
-                        new_rate[slot] = level
-                        bottleneck[slot] = full
-                        n_left -= 1
-                        for hop in range(n_hops):
-                            if path[slot, hop] >= 0:
-                                _leave(path[slot, hop], level, room, n_open, share)
-                    place = following[place]
+        if n[CAPPED]:
+            for i in range(n[FREE]):
+                slot = free[i]
+                if flow[slot, NEW] == RISES and flow[slot, MOST] <= limit:
+                    n[CAPPED] -= 1
+                    _stop(slot, level, CEILING, link, at_link, flow, of_flow, path)
+        for i in range(n[LIVE]):  # those that join add links behind these
+            if share[i] > limit:
+                continue
+            on = live[i]
+            if at_link[on, RISING] and link[on, SPARE] <= limit * at_link[on, RISING]:
+                _fill(on, level, n_hops, link, at_link, flow, of_flow, place, path, met, live, free, n)
+            if at_link[on, LEFT] and link[on, LEVEL] <= limit and _is_loose(link, at_link, on):
+                _join_held(on, link, at_link, flow, of_flow, place, path, met, live, free, n)
 
 
 @njit(cache=True)
-def _widen(net: Any) -> bool:
-    """Take links into the region where the new rates break a bottleneck; whether there were any."""
-    met, in_region, crossing, count, capacity = net.met, net.in_region, net.crossing, net.count, net.capacity
-    head, following, owner, free_mark = net.head, net.following, net.owner, net.free_mark
-    new_rate, rate, bottleneck, n = net.new_rate, net.rate, net.bottleneck, net.n
-    mark, grown = n[MARK], False
-    for i in range(n[MET]):
-        link = met[i]
-        if in_region[link] or crossing[link] == count[link]:
+def _is_loose(link: Any, at_link: Any, on: int) -> bool:
+    """Whether flows that have their bottleneck on a link would be passed, or have room."""
+    return bool(at_link[on, RISING] > 0 or link[on, SPARE] > link[on, CAPACITY] * NEAR)
+
+
+@njit(cache=True)
+def _next_level(link: Any, at_link: Any, flow: Any, live: Any, share: Any, free: Any, n: Any) -> float:
+    """The lowest level at which something happens; links where nothing can happen leave the list."""
+    level, kept = np.inf, 0
+    for i in range(n[LIVE]):
+        on = live[i]
+        rising, here = at_link[on, RISING], np.inf
+        if rising:
+            here = max(link[on, SPARE], 0.0) / rising
+        if at_link[on, LEFT] and (rising or link[on, SPARE] > link[on, CAPACITY] * NEAR):
+            here = min(here, link[on, LEVEL])
+        if here == np.inf and not at_link[on, LEFT]:
+            at_link[on, IS_LIVE] = 0
             continue
-        total = highest_free = highest_fixed = 0.0
-        lowest_held = lowest_bound = np.inf  # of the fixed, and of the free, that have their bottleneck here
-        place = head[link]
-        while place >= 0:
-            slot = owner[place]
-            if free_mark[slot] == mark:
-                mine = new_rate[slot]
-                highest_free = max(highest_free, mine)
-                if bottleneck[slot] == link:
-                    lowest_bound = min(lowest_bound, mine)
-            else:
-                mine = rate[slot]
-                highest_fixed = max(highest_fixed, mine)
-                if bottleneck[slot] == link:
-                    lowest_held = min(lowest_held, mine)
-            total += mine
-            place = following[place]
-        breaks = lowest_bound * (1 + NEAR) < highest_fixed
-        if lowest_held < np.inf:
-            is_full = total >= capacity[link] * (1 - NEAR)
-            breaks = breaks or not is_full or lowest_held * (1 + NEAR) < highest_free
-        if breaks:
-            touch(net, link)
-            grown = True
-    return grown
+        live[kept], share[kept] = on, here
+        kept += 1
+        level = min(level, here)
+    n[LIVE] = kept
+    if n[CAPPED]:
+        for i in range(n[FREE]):
+            if flow[free[i], NEW] == RISES:
+                level = min(level, flow[free[i], MOST])
+    return level
 
 
 @njit(cache=True)
-def _take(net: Any) -> None:
+def _fill(
+    full: int,
+    level: float,
+    n_hops: int,
+    link: Any,
+    at_link: Any,
+    flow: Any,
+    of_flow: Any,
+    place: Any,
+    path: Any,
+    met: Any,
+    live: Any,
+    free: Any,
+    n: Any,
+) -> None:
+    """A link is full at a level: others that have more on it join; if it is still full, all that rise on it stop."""
+    if at_link[full, CROSSING] < at_link[full, COUNT]:
+        most, here = level * (1 + NEAR), at_link[full, HEAD]
+        while here >= 0:
+            if flow[here // n_hops, RATE] > most:
+                _join(here // n_hops, link, at_link, flow, of_flow, path, met, live, free, n)
+            here = place[here, FOLLOWING]
+        if link[full, SPARE] > level * (1 + SAME) * at_link[full, RISING]:
+            return
+    here = at_link[full, HEAD]
+    while here >= 0:
+        slot = here // n_hops
+        if of_flow[slot, FREE_MARK] == n[MARK] and flow[slot, NEW] == RISES:
+            if flow[slot, MOST] < np.inf:
+                n[CAPPED] -= 1
+            _stop(slot, level, full, link, at_link, flow, of_flow, path)
+        here = place[here, FOLLOWING]
+
+
+@njit(cache=True)
+def _take(
+    link: Any, at_link: Any, flow: Any, of_flow: Any, path: Any, met: Any, free: Any, changed: Any, n: Any
+) -> None:
     """The new rates become the rates; loads follow."""
-    met, crossing, count, load, free, path = net.met, net.crossing, net.count, net.load, net.free, net.path
-    new_rate, rate, old_rate, changed, n = net.new_rate, net.rate, net.old_rate, net.changed, net.n
-    n_hops, n_changed = path.shape[1], 0
+    n_changed = 0
     for i in range(n[MET]):
-        if crossing[met[i]] == count[met[i]]:
-            load[met[i]] = 0.0  # all of its flows are free: their sum, without rounding of differences
+        if at_link[met[i], CROSSING] == at_link[met[i], COUNT]:
+            link[met[i], LOAD] = 0.0  # all of its flows are free: their sum, without rounding of differences
     for i in range(n[FREE]):
         slot = free[i]
-        new, old = new_rate[slot], rate[slot]
-        for hop in range(n_hops):
-            link = path[slot, hop]
-            if link >= 0:
-                load[link] += new if crossing[link] == count[link] else new - old
+        new, old = flow[slot, NEW], flow[slot, RATE]
+        before, after = of_flow[slot, BOTTLENECK], of_flow[slot, NEXT]
+        if before >= 0:
+            at_link[before, HELD] -= 1
+        if after >= 0:
+            at_link[after, HELD] += 1
+            link[after, LEVEL] = new
+        of_flow[slot, BOTTLENECK] = after
+        for hop in range(path.shape[1]):
+            on = path[slot, hop]
+            if on < 0:
+                break
+            link[on, LOAD] += new if at_link[on, CROSSING] == at_link[on, COUNT] else new - old
         if abs(new - old) > SAME * new:
-            old_rate[slot] = old
+            flow[slot, OLD] = old
             changed[n_changed] = slot
             n_changed += 1
-        rate[slot] = new
+        flow[slot, RATE] = new
     n[CHANGED] = n_changed
 
 
@@ -362,7 +386,7 @@ def max_min_rates(paths: Any, capacity: Any, ceiling: Any = None) -> Any:
     Parameters
     ----------
     paths : array (n_flows, n_hops) of int
-        Links of each flow, padded with -1; none twice.
+        Links of each flow, padded with -1 behind them; none twice.
     capacity : array (n_links,)
     ceiling : array (n_flows,), optional
         The most that each flow can take.
@@ -376,4 +400,4 @@ def max_min_rates(paths: Any, capacity: Any, ceiling: Any = None) -> Any:
     for slot, path in enumerate(paths):
         add(net, slot, path, np.inf if ceiling is None else float(ceiling[slot]))
     solve(net)
-    return net.rate.copy()
+    return net.flow[:, RATE].copy()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from commsim.models.contention_free import Batch, Hockney
+from commsim.models.joint import together
 from commsim.models.patterns import Pattern
 from commsim.schedule import Schedule
 from commsim.system import Endpoint, System
@@ -62,9 +63,9 @@ class Shortcuts(Hockney):
         SharedLinksError
         """
         pattern = batch.pattern
-        start = np.maximum(clock[batch.src], clock[batch.dst])
+        start = together(pattern.copies, np.maximum(clock[batch.src], clock[batch.dst]))
         begin = start + batch.overhead_s
-        if pattern.is_private and (pattern.copies is None or _at_once(begin)):
+        if pattern.is_private:
             wire = batch.wire_s
             self._carry(pattern, begin, begin + wire)
         elif pattern.copies is None and _at_once(begin) and self._all_free_s <= begin.max() * (1 + TOGETHER):
