@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -96,10 +97,9 @@ def rows(topology: Topology) -> Ints | None:
     leads_up = np.zeros(n, dtype=bool)
     leads_up[links.src[level[links.dst] == level[links.src] + 1]] = True
     row: Ints = level.copy()
-    for at in range(1, int(level.max(initial=0)) + 1):
-        here = switches[level[switches] == at]
-        if leads_up[here].any():
-            row[here[~leads_up[here]]] = -at
+    beside_devices = switches[level[switches] == 1]
+    if leads_up[beside_devices].any():
+        row[beside_devices[~leads_up[beside_devices]]] = -1
     return row
 
 
@@ -153,7 +153,7 @@ def _levels(system: System, topology: Topology, row: Ints, most: int, width: flo
     handles = _lines(axes, topology, drawing, xy, curved=False)
     _marks(axes, topology, drawing, xy, width, own_row)
     axes.set_xlim(-0.13 - 0.22 / width, 1.03)
-    axes.set_ylim(-0.42, n_rows - 1 + 0.45)
+    axes.set_ylim(-0.5, n_rows - 1 + 0.5)
     _finish(figure, axes, system, topology, handles, width)
     return figure
 
@@ -269,7 +269,8 @@ def _lines(axes: Axes, topology: Topology, drawing: Drawing, xy: Floats, *, curv
         thick = NARROWEST + (WIDEST - NARROWEST) * (math.log(key[1]) - low) / (high - low)
         style = "--" if key[2] == "half" else "-"
         alpha = 0.85 if not many else max(0.25, min(0.8, 260 / max(len(pairs), 1)))
-        lines = [_curve(xy[i], xy[j]) if curved else xy[[i, j]] for i, j in pairs.tolist()]
+        shape = _curve if curved else partial(_straight, lowest=float(xy[:, 1].min()) + 0.3)
+        lines = [shape(xy[i], xy[j]) for i, j in pairs.tolist()]
         thin = thick * (0.55 if many else 1.0)
         axes.add_collection(
             LineCollection(lines, colors=colour, linewidths=thin, linestyles=style, alpha=alpha, zorder=1)
@@ -279,6 +280,15 @@ def _lines(axes: Axes, topology: Topology, drawing: Drawing, xy: Floats, *, curv
         label = f"{cables} x {key[0]}, {format_bandwidth(key[1])}{half}"
         handles.append(handle(label, color=colour, linewidth=thick, linestyle=style))
     return handles
+
+
+def _straight(a: Floats, b: Floats, lowest: float) -> Floats:
+    """From a to b; inside a row an arc over it, in the lowest one under it, as high as it is wide."""
+    if abs(a[1] - b[1]) > 0.05:
+        return np.stack([a, b])
+    t = np.linspace(0, np.pi, 24)
+    high = min(0.12 + 0.5 * abs(a[0] - b[0]), 0.42) * (-1 if a[1] < lowest else 1)
+    return np.stack([(a[0] + b[0]) / 2 - (b[0] - a[0]) / 2 * np.cos(t), a[1] + high * np.sin(t)], axis=1)
 
 
 def _curve(a: Floats, b: Floats) -> Floats:
