@@ -13,13 +13,14 @@ from itertools import pairwise
 import numpy as np
 
 from collectives.operations import Array
-from commsim.errors import InputError, ScheduleError
+from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout, MatrixLayout
 from commsim.messages import placed
 from commsim.program import Exchange, Lanes, Side, Step, unrolled
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 
+MOST_MESSAGES = 1 << 18  # of one rank: half a GiB, and minutes to prepare
 MOST_LANES = 511  # at the same time; with the messages of a pair below 32768, the tags that every MPI allows
 
 
@@ -111,42 +112,57 @@ class DraftFork:
     stagger: int
 
 
-def drafted(
-    steps: Iterable[Step], schedule: Schedule, buffers: Buffers, in_fabric: bool, number: int = 0
-) -> tuple[DraftLane, int]:
-    """The steps of a lane of one rank's schedule, and the lowest number that neither it nor a lane in it has.
+@dataclass
+class Drafter:
+    """Drafts the steps of one rank's schedule on its buffers.
 
-    Parameters
+    Attributes
     ----------
-    steps : iterable of Step
-        The schedule itself, or a lane of it.
     schedule : Schedule
         Of one rank.
     buffers : Buffers
     in_fabric : bool
         Whether fabric operations are the groups' own collectives; else they are messages like all others.
-    number : int
-        Of the lane.
-
-    Raises
-    ------
-    ScheduleError
-        Naming rank and step.
+    n_messages : int
+        Drafted so far.
     """
-    if number > MOST_LANES:
-        raise ScheduleError(f"{schedule.algorithm.name} runs more than {MOST_LANES} lanes at the same time")
-    lane, highest = DraftLane(number), number + 1
-    for index, step in enumerate(unrolled(steps)):
-        if isinstance(step, Lanes):
-            fork, free = DraftFork([], step.stagger), number + 1  # lanes of the fork before have ended
-            for program in step.programs:
-                inner, free = drafted(program, schedule, buffers, in_fabric, free)
-                fork.lanes.append(inner)
-            lane.steps.append(fork)
-            highest = max(highest, free)
-        else:
-            lane.steps.append(Draft(schedule, buffers, in_fabric, lane.stage, index, step))
-    return lane, highest
+
+    schedule: Schedule
+    buffers: Buffers
+    in_fabric: bool
+    n_messages: int = 0
+
+    def lane(self, steps: Iterable[Step], number: int = 0) -> tuple[DraftLane, int]:
+        """The steps of a lane, or of the schedule itself; and the lowest number that neither it nor a lane in it has.
+
+        Raises
+        ------
+        ScheduleError
+            Naming rank and step.
+        RefusedError
+            If there are so many messages that the memory for them would run out.
+        """
+        if number > MOST_LANES:
+            raise ScheduleError(f"{self.schedule.algorithm.name} runs more than {MOST_LANES} lanes at the same time")
+        lane, highest = DraftLane(number), number + 1
+        for index, step in enumerate(unrolled(steps)):
+            if isinstance(step, Lanes):
+                fork, free = DraftFork([], step.stagger), number + 1  # lanes of the fork before have ended
+                for program in step.programs:
+                    inner, free = self.lane(program, free)
+                    fork.lanes.append(inner)
+                lane.steps.append(fork)
+                highest = max(highest, free)
+                continue
+            draft = Draft(self.schedule, self.buffers, self.in_fabric, lane.stage, index, step)
+            lane.steps.append(draft)
+            self.n_messages += len(draft.sends) + len(draft.receives)
+            if self.n_messages > MOST_MESSAGES:
+                raise RefusedError(
+                    f"{self.schedule.algorithm.spec} sends and receives more than {MOST_MESSAGES} messages on rank "
+                    f"{self.schedule.rank}, each kept as a request of its own; choose fewer segments"
+                )
+        return lane, highest
 
 
 class Draft:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collectives.compiled import Compiler, PlanFork, PlanStep, Reduction
-from collectives.drafts import Buffers, drafted
+from collectives.drafts import Buffers, Drafter
 from collectives.mpi import load_mpi, ranks_per_node, result_view
 from collectives.operations import Array, Operation, operation
 from commsim.algorithm import Algorithm
@@ -79,7 +79,7 @@ class Plan:
         schedule = Schedule(self.algorithm, comm.size, root, comm.rank)
         buffers = Buffers(schedule, comm.rank, buffer, output, counts if kind.sizes_each else None)
         self._compiler = Compiler(comm, combine, buffer.dtype)
-        lane, _ = drafted(schedule, schedule, buffers, self._compiler.in_fabric)
+        lane, _ = Drafter(schedule, buffers, self._compiler.in_fabric).lane(schedule)
         try:
             self._lane = _LaneRunner(self._compiler.steps(lane, buffers))
         except BaseException:

@@ -68,9 +68,9 @@ class Counting(ProofState):
         p, space = schedule.n_ranks, schedule.space
         self.counts = np.zeros((p, space.n_chunks, p), dtype=np.int64)
         self.home = np.full((p, space.n_chunks), UNDEFINED)
-        rank, chunk = np.nonzero(promise.holds)
-        self.counts[rank, chunk, rank] = 1
-        self.home[rank, chunk] = chunk
+        for rank, held in enumerate(promise.holds):
+            self.counts[rank, : len(held), rank] = held
+            self.home[rank, : len(held)][held] = np.flatnonzero(held)
         self._schedule, self._promise = schedule, promise
 
     def read(self, rank: Ints, chunk: Ints) -> Any:
@@ -169,8 +169,8 @@ class Intervals(ProofState):
         p, space = schedule.n_ranks, schedule.space
         self.low = np.full((p, space.n_chunks), -1, dtype=np.int32)
         self.high = np.full((p, space.n_chunks), -3, dtype=np.int32)  # next to nothing
-        rank, chunk = np.nonzero(promise.holds)
-        self.low[rank, chunk] = self.high[rank, chunk] = rank
+        for rank, held in enumerate(promise.holds):
+            self.low[rank, : len(held)][held] = self.high[rank, : len(held)][held] = rank
         self._schedule, self._promise = schedule, promise
 
     def read(self, rank: Ints, chunk: Ints) -> Any:

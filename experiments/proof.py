@@ -49,7 +49,7 @@ def prove(choice: Choice, numbers: Sequence[int]) -> Iterator[str]:
         own = choice.is_own(algorithm)
         asked_for = not choice.lenient or len(choice.algorithms) == 1
         proofs: list[Verification] = []
-        refused: list[int] = []
+        refused: dict[int, str] = {}
         for n_ranks in track(numbers, f"verifying {algorithm.name}", len(numbers)):
             try:
                 roots = _roots(algorithm, n_ranks)
@@ -59,17 +59,18 @@ def prove(choice: Choice, numbers: Sequence[int]) -> Iterator[str]:
             except RefusedError as error:
                 if asked_for and len(numbers) == 1:
                     raise with_proposal(error, algorithm, n_ranks) from None
-                refused.append(n_ranks)
+                refused[n_ranks] = str(error).removeprefix(f"{algorithm.name} refuses {n_ranks} ranks ")
             except VerificationError:
                 raise
             except ScheduleError as error:
                 raise ScheduleError(f"{error} (on {n_ranks} ranks)") from None
         span = f"{numbers[0]}…{numbers[-1]} ranks" if len(numbers) > 1 else format_count(numbers[0], "rank")
-        but = f"; refuses {_ranges(refused)}" if refused else ""
+        but = f"; refuses {_ranges([*refused])}" if refused else ""
         if not proofs:
+            every = f"refuses every number of ranks in {span.removesuffix(' ranks')} {next(iter(refused.values()))}"
             if asked_for:
-                raise RefusedError(f"{algorithm.spec} refuses every number of ranks in {span}")
-            yield f"{algorithm.collective.name} {algorithm.spec}: refuses every number of ranks in {span}\n"
+                raise RefusedError(f"{algorithm.spec} {every}")
+            yield f"{algorithm.collective.name} {algorithm.spec}: {every}\n"
             continue
         yield f"{algorithm.collective.name} {algorithm.spec}: right on {span}{_how(algorithm, proofs)}{but})\n"
 

@@ -123,6 +123,10 @@ def changed(**options):
         (("verify", "--ranks", "1:99999999999999999999"), "at most 2147483647"),
         (("verify", "allreduce", "-a", "ring", "--ranks", "2000000000"), "chunks; at most"),
         (("verify", "broadcast", "-a", "binomial", "--ranks", "2000000000"), "takes at least 408 GB; this host has"),
+        (
+            ("verify", "allreduce", "-a", "swing:variant=lateny"),
+            "refuses every number of ranks in 1…40 (variant bandwidth or latency): there is no variant=lateny; use",
+        ),
         (("verify", "-a", "ring"), "-a needs the collective"),
         (("list", "algorithm"), "did you mean 'algorithms'?"),
         (("validate", "nowhere.json", "-s", STAR), "nowhere.json: cannot be read"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from collectives import drafts
 from collectives.mpi import LibraryPlan, ranks_per_node
 from collectives.operations import Operation
 from collectives.plan import Plan, execute, execute_apart
@@ -356,6 +357,15 @@ def test_many_lanes_one_after_the_other_and_at_the_same_time():
     equals_executor(crowd, 600)
     with pytest.raises(ScheduleError, match="too_many runs more than 511 lanes"):
         Plan(too_many, WORLD, np.zeros(600))
+
+
+def test_a_plan_of_too_many_messages_is_refused(monkeypatch):
+    """Before their requests have used up the memory."""
+    monkeypatch.setattr(drafts, "MOST_MESSAGES", 10)
+    tree = find("allreduce", "double_binary_tree:segments=1000000")
+    if WORLD.size > 1:
+        with pytest.raises(RefusedError, match="segments=1000000 sends and receives more than 10 messages on rank"):
+            Plan(tree, WORLD, np.zeros(1))
 
 
 @algorithm("alltoallv", defaults=lambda n_ranks, n_bytes, groups: {"window": n_bytes})
