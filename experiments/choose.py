@@ -184,10 +184,11 @@ def proven(
         Naming rank, step and peer.
     """
     own = [one.resolved(n_ranks, size, groups) for one in choice.algorithms if choice.is_own(one) for size in sizes]
-    cases = {case.spec: case for case in own}
+    cases = {(case.spec, case.for_bytes): case for case in own}  # a program may ask for the size as well
     said: dict[str, list[str]] = {}
-    for spec, case in cases.items():
-        said.setdefault(_proven_by(case, n_ranks, root, rank), []).append(spec)
+    for (spec, _), case in cases.items():
+        specs = said.setdefault(_proven_by(case, n_ranks, root, rank), [])
+        specs += [spec] if spec not in specs else []
     return "; ".join(f"{', '.join(specs)} {how}" for how, specs in said.items()) or None
 
 
