@@ -15,6 +15,7 @@ from commsim.program import Program
 from commsim.selection import Space
 from commsim.spec import convert, join_spec
 from commsim.tracing import traced
+from commsim.units import format_count
 
 OF_THE_CASE = ("root", "for_bytes")
 MOST_CHUNKS = 2**28  # of all buffers of a rank
@@ -192,7 +193,7 @@ class Algorithm:
         for one in self.constraints:
             reason = self._asked(one.name, one.refuses, n_ranks, **options) if one.refuses else None
             if reason:
-                raise RefusedError(f"{self.name} refuses {n_ranks} ranks ({one.name}): {reason}")
+                raise RefusedError(f"{self.name} refuses {format_count(n_ranks, 'rank')} ({one.name}): {reason}")
         if not any(one.applies for one in self.constraints):
             return self
         left = [o for o in self.constraints if not o.applies or self._asked(o.name, o.applies, n_ranks, **options)]

@@ -11,6 +11,7 @@ from commsim.errors import ScheduleError
 from commsim.program import Exchange, Side, where
 from commsim.schedule import Schedule
 from commsim.selection import DATA, Ints, Selection, spread
+from commsim.units import format_count
 
 PAIRINGS_KEPT = 64
 FEW = 1024  # messages whose pairs are written out faster than compared
@@ -163,7 +164,7 @@ def _lengths_agree(messages: Messages, schedule: Schedule, step: int) -> None:
         return
     bad = int(np.argmax(sent != taken))
     raise ScheduleError(
-        f"{schedule.at(step)}: rank {messages.src[bad]} sends {sent[bad]} chunks to "
+        f"{schedule.at(step)}: rank {messages.src[bad]} sends {format_count(sent[bad], 'chunk')} to "
         f"{messages.dst[bad]}, which receives {taken[bad]}"
     )
 

@@ -17,7 +17,7 @@ from commsim.result import Result
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 from commsim.system import System
-from commsim.units import format_time, format_volume, parse_bytes
+from commsim.units import format_count, format_time, format_volume, parse_bytes
 
 TOLERANCE = 1e-9
 
@@ -214,7 +214,7 @@ def _bottleneck(system: System, time_s: float, done: Run) -> str:
     shares = [
         (float(done.link_busy_s[link]) / time_s, f"{system.topology.link_name(link)} {{}} busy"),
         (float(done.reduction_s[rank]) / time_s, f"reduction on rank {rank} {{}} busy"),
-        (min(done.latency_s / time_s, 1.0), f"latency of {done.n_steps} steps {{}}"),
+        (min(done.latency_s / time_s, 1.0), f"latency of {format_count(done.n_steps, 'step')} {{}}"),
     ]
     share, text = max(shares, key=lambda pair: pair[0])
     return text.format(f"{100 * share:.0f} %")

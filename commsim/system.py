@@ -12,6 +12,7 @@ from commsim.algorithm import SCATTERED
 from commsim.errors import InputError, RefusedError
 from commsim.selection import Ints
 from commsim.topology import Topology
+from commsim.units import format_count
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,9 @@ class System:
         RefusedError
         """
         if n_ranks > self.n_devices:
-            raise RefusedError(f"{self.name} has {self.n_devices} devices, too few for {n_ranks} ranks")
+            raise RefusedError(
+                f"{self.name} has {format_count(self.n_devices, 'device')}, too few for {format_count(n_ranks, 'rank')}"
+            )
         if n_ranks > self.n_places:
             listed = f"placement {self.placement} lists {self.n_places}, and there are {n_ranks} ranks"
             raise RefusedError(f"rank {self.n_places} has no device: {listed}")

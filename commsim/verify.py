@@ -27,7 +27,7 @@ from commsim.program import Exchange, Lanes
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 from commsim.states import Counting, Intervals, Promise, ProofState, Sizes, turns
-from commsim.units import format_volume
+from commsim.units import format_count, format_volume
 
 COUNTED_BYTES = 1 << 28  # a state of counts up to so large; beyond that, fingerprints
 RANK_BYTES, FINGERPRINT_BYTES, INTERVAL_BYTES = 200, 4, 8  # what proving takes at least: of a rank, of its chunks
@@ -99,9 +99,8 @@ def verify(algorithm: Algorithm, n_ranks: int, *, root: int = 0, means: str = "a
         if wrong:
             article = "an" if collective.name[0] in "aeiou" else "a"
             with_root = f" with root {root}" if collective.rooted else ""
-            raise VerificationError(
-                f"{schedule.algorithm.name} on {n_ranks} ranks{with_root} is not {article} {collective.name}: {wrong}"
-            )
+            case = f"{schedule.algorithm.name} on {format_count(n_ranks, 'rank')}{with_root}"
+            raise VerificationError(f"{case} is not {article} {collective.name}: {wrong}")
     shown = f"{means} and order" if schedule.keeps_order else means
     return Verification(
         schedule.algorithm.spec, collective.name, n_ranks, root, space.n_data, done.n_steps, done.n_messages, shown

@@ -155,7 +155,7 @@ def with_proposal(
 ) -> RefusedError:
     """The refusal with the nearest algorithm that takes the case."""
     other = nearest(algorithm, n_ranks, n_bytes, groups)
-    return RefusedError(f"{error}; {other.spec} takes {n_ranks} ranks") if other is not None else error
+    return RefusedError(f"{error}; {other.spec} takes {format_count(n_ranks, 'rank')}") if other is not None else error
 
 
 def proven(

@@ -63,7 +63,7 @@ def prove(choice: Choice, numbers: Sequence[int]) -> Iterator[str]:
             except VerificationError:
                 raise
             except ScheduleError as error:
-                raise ScheduleError(f"{error} (on {n_ranks} ranks)") from None
+                raise ScheduleError(f"{error} (on {format_count(n_ranks, 'rank')})") from None
         span = f"{numbers[0]}…{numbers[-1]} ranks" if len(numbers) > 1 else format_count(numbers[0], "rank")
         but = f"; refuses {_ranges([*refused])}" if refused else ""
         if not proofs:

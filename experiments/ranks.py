@@ -14,7 +14,7 @@ from collectives.operations import operation
 from commsim import Algorithm, CommsimError, Result
 from commsim.collective import collective_named
 from commsim.errors import InputError, RefusedError
-from commsim.units import format_bandwidth, format_time
+from commsim.units import format_bandwidth, format_count, format_time
 from experiments.calibrate import ONE_RANK, Calibration, save
 from experiments.calibrate import calibrate as calibrate_all
 from experiments.choose import ALL, LIBRARY, Choice, acceptor, chosen, proven
@@ -146,7 +146,7 @@ def measure_on_ranks(
         say("commsim: more ranks than cores: times are not speeds")
     wrong = sum(result.n_wrong or 0 for result in results)
     if wrong:
-        say(f"commsim: {wrong} elements are WRONG; see #wrong")
+        say(f"commsim: {format_count(wrong, 'element')} WRONG; see #wrong")
     return results, shown, left_out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -231,7 +232,8 @@ def _chunks(part: Messages, index: int, space: Space) -> str:
     scratch = space.first_of(SCRATCH) if space.n_scratch else space.n_chunks
     mark, first = ("s", scratch) if listed[0] >= scratch else ("", listed[0] // space.n_data * space.n_data)
     numbers = [number - first for number in listed]
-    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+    whole = space.n_data if not mark else len(listed) + max(numbers)  # a range of the vector may wrap around
+    if len(numbers) > 1 and all((b - a) % whole == 1 for a, b in pairwise(numbers)):
         return f"{mark}{numbers[0]}–{numbers[-1]}"
     return mark + " ".join(map(str, numbers[:2])) + "…" * (len(numbers) > 2)
 
