@@ -64,6 +64,8 @@ def listed(what: str, wanted: Wanted) -> Rows:
         wanted.refuse_for(what)
     rows = LISTS[what](wanted)
     title = what.removesuffix("s")
+    if not rows:
+        raise InputError("nothing is left: no algorithm has all that was asked for")
     left = [row for row in rows if wanted.name is None or wanted.name in row[title]]
     if not left:
         raise unknown_name(title, wanted.name or "", {row[title] for row in rows})
@@ -73,7 +75,7 @@ def listed(what: str, wanted: Wanted) -> Rows:
 def _algorithms(wanted: Wanted) -> Rows:
     found = all_algorithms(wanted.collective)
     if wanted.library is not None:
-        known = {_plain(library): library for one in found for library in one.names}
+        known = {_plain(library): library for one in all_algorithms() for library in one.names}
         if _plain(wanted.library) not in known:
             raise unknown_name("library", _plain(wanted.library), known)
         found = [one for one in found if known[_plain(wanted.library)] in one.names]

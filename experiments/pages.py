@@ -192,6 +192,10 @@ def draw(
         raise InputError(f"--ranks {n_ranks}: a picture has 1 to {MOST_DRAWN} ranks, each a line")
     n_bytes = parse_bytes(size)
     require_meaning(collective_named(collective), root=root)
+    if text is None and file is None:
+        raise InputError(
+            f"-a names the algorithm to draw; commsim list algorithms --collective {collective} shows them"
+        )
     choice = chosen(collective, text, file, acceptor(n_ranks, [n_bytes], groups))
     if len(choice.algorithms) > 1:
         names = ", ".join(one.name for one in choice.algorithms)

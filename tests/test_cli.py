@@ -502,6 +502,8 @@ def test_steps_are_drawn(commsim, tmp_path):
         assert code == 0, err
         assert (tmp_path / name).stat().st_size > 5000
     for more, said in {
+        ("-o", "x.svg", "--steps", "3"): "write it like 4:9",
+        ("-o", "x.svg", "--steps", "40:50"): "there is no step from 40 to 50",
         ("-o", "x.gif"): "must be a .svg, .png or .pdf file",
         ("-o", "x.png", "--ranks", "99"): "a picture has 1 to 32 ranks",
     }.items():
@@ -544,6 +546,7 @@ def test_lists_are_filtered(commsim):
     ordered = names("--collective", "allreduce", "--keeps-order")
     assert "ring" not in ordered
     assert "linear" in ordered
+    assert "nothing is left" in commsim("list", "algorithms", "--collective", "scatter", "--library", "nccl")[2]
     assert "did you mean 'nccl'?" in commsim("list", "algorithms", "--library", "ncl")[2]
     assert "did you mean 'ring'?" in commsim("list", "algorithms", "rong")[2]
     assert commsim("list", "systems", "dgx")[1].startswith("dgx_h100\n")
