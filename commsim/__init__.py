@@ -3,6 +3,8 @@
 from commsim.algorithm import COMMUTATIVE, ROUNDS_APART, Algorithm, Constraint, Groups, algorithm
 from commsim.disturbance import Disturbance
 from commsim.errors import CommsimError
+from commsim.from_schedule import job_of
+from commsim.goal import read_goal
 from commsim.graphs import from_networkx
 from commsim.groups import within
 from commsim.link_changes import LinkChange, changed
@@ -31,6 +33,8 @@ from commsim.selection import DATA, OUTPUT, SCRATCH, Selection, Window, chunk, c
 from commsim.simulate import simulate
 from commsim.system import Endpoint, System
 from commsim.topology import Links, Topology
+from commsim.traffic import Job, Traffic, TrafficResult, share_fabric
+from commsim.traffic_file import read_traffic
 from commsim.verify import Verification, execute_in_process, same_program, verify
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "Endpoint",
     "Exchange",
     "Groups",
+    "Job",
     "Lanes",
     "LinkChange",
     "Links",
@@ -60,6 +65,8 @@ __all__ = [
     "System",
     "Timeline",
     "Topology",
+    "Traffic",
+    "TrafficResult",
     "Verification",
     "Window",
     "algorithm",
@@ -74,11 +81,15 @@ __all__ = [
     "fan_in",
     "fan_out",
     "from_networkx",
+    "job_of",
     "lanes",
     "listed",
     "placed",
+    "read_goal",
+    "read_traffic",
     "repeat",
     "same_program",
+    "share_fabric",
     "simulate",
     "verify",
     "where",

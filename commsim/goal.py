@@ -1,8 +1,8 @@
 """GOAL, the textual schedules of LogGOPSim (Hoefler, Schneider, Lumsdaine, HPDC 2010) and ATLAHS: read and written.
 
 ``num_ranks N``, then for each rank ``rank r { … }`` with ``label: send 8b to 3 tag 0``, ``label: recv 8b from 0 tag
-0``, ``label: calc 100`` (nanoseconds), ``a requires b`` (a starts when b is done) and ``a irequires b`` (when b has
-started). Rank r is device r; the k-th send of a pair with a tag meets the k-th receive.
+0``, ``label: calc 100`` (nanoseconds; ``cpu 1`` on another processor), ``a requires b`` (a starts when b is done) and
+``a irequires b`` (when b has started). Rank r is device r; the k-th send of a pair with a tag meets the k-th receive.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class _Operation:
     size: int  # bytes, or nanoseconds
     peer: int
     tag: int
+    processor: int
     line: int
 
     @property
@@ -39,7 +40,7 @@ class _Operation:
         return f"rank {self.rank} {self.label}"
 
 
-def read_goal(path: Path) -> Traffic:
+def read_goal(path: Path | str) -> Traffic:
     """A schedule.
 
     Raises
@@ -47,6 +48,7 @@ def read_goal(path: Path) -> Traffic:
     InputError
         Naming file and line: what is no GOAL, a rank or label that is not there, a send without its receive.
     """
+    path = Path(path)
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -124,9 +126,10 @@ class _Reader:
                 raise unknown_name(f"word of {kind} in {self._path}, line {self._line}:", word, _WORDS[kind])
             if not value.isdigit():
                 raise self._wrong(f"{word} {value} is not a whole number of zero or more")
-        for word in ("cpu", "nic"):
-            if int(given.get(word, 0)):
-                raise self._wrong(f"{word} {given[word]}: a rank has one here; write {word} 0 or leave it out")
+        if int(given.get("nic", 0)):
+            raise self._wrong(
+                f"nic {given['nic']}: the route of a message is the system's; write nic 0 or leave it out"
+            )
         if label in self._labels:
             raise self._wrong(f"the label {label} stands twice in rank {self._rank}")
         if not re.fullmatch(r"\d+b?", size) or (kind == "calc" and size.endswith("b")):
@@ -140,8 +143,10 @@ class _Reader:
             if peer >= self._n_ranks:
                 raise self._wrong(f"rank {peer} of num_ranks {self._n_ranks}")
         self._labels[label] = len(self._operations)
-        tag = int(given.get("tag", 0))
-        self._operations.append(_Operation(self._rank, label, kind, int(size.rstrip("b")), peer, tag, self._line))
+        tag, processor = int(given.get("tag", 0)), int(given.get("cpu", 0))
+        self._operations.append(
+            _Operation(self._rank, label, kind, int(size.rstrip("b")), peer, tag, processor, self._line)
+        )
 
     def _traffic(self) -> Traffic:
         sends, receives = (self._by_pair(kind) for kind in ("send", "recv"))
@@ -169,6 +174,7 @@ class _Reader:
             start_s=np.zeros(len(self._operations)),
             requires=orders["requires"],
             follows=orders["irequires"],
+            processor=np.array([a.processor for a, _ in ends], dtype=np.int64),
         )
 
     def _by_pair(self, kind: str) -> dict[tuple[int, int, int], list[int]]:

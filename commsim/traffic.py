@@ -52,6 +52,8 @@ class Traffic:
         Operations: the first starts when the second is done.
     follows : array (n, 2)
         Operations: the first starts when the second has started.
+    processor : array (n_messages,), optional
+        Which processor of the receiver computes: each does one thing at a time. The first by default.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Traffic:
     start_s: Floats
     requires: Ints
     follows: Ints
+    processor: Ints | None = None
 
     def __post_init__(self) -> None:
         for word, values in (("n_bytes", self.n_bytes), ("compute_s", self.compute_s), ("start_s", self.start_s)):
@@ -116,8 +119,13 @@ class Traffic:
             chain_from=chain_from,
             chain_to=chain_to,
             n_steps=1,
+            unit=None if self.processor is None else self.dst + n_ranks * self.processor,
             opens_s=np.concatenate([self.start_s, np.zeros(n_operations + n_ranks)]),
         )
+
+    def job(self, system: System) -> Job:
+        """It as a job on a system; errors as :meth:`table` has them."""
+        return Job(self.name, self.table(system), self)
 
     def cycle(self) -> list[str]:
         """Operations that wait for each other in a circle, the first once more at its end; empty if none do."""

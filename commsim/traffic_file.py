@@ -25,7 +25,7 @@ COLUMNS = ("id", "after", "start", "src", "dst", "bytes", "compute", "label")
 NEEDED = ("src", "dst", "bytes")
 
 
-def read_traffic(path: Path, system: System) -> Traffic:
+def read_traffic(path: Path | str, system: System) -> Traffic:
     """The messages of a CSV file.
 
     Raises
@@ -33,6 +33,7 @@ def read_traffic(path: Path, system: System) -> Traffic:
     InputError
         Naming file, line and column of what is wrong.
     """
+    path = Path(path)
     lines = list(_lines(path))
     if not lines:
         raise InputError(f"{path}: it is empty; its first line names the columns: {','.join(COLUMNS)}")

@@ -48,7 +48,7 @@ def jobs_of(files: Sequence[Path], schedules: Sequence[str], system: System, dty
     jobs = []
     for path in files:
         traffic = read_goal(path) if path.suffix == GOAL_ENDING else read_traffic(path, system)
-        jobs.append(Job(traffic.name, traffic.table(system), traffic))
+        jobs.append(traffic.job(system))
     jobs += [_scheduled(text, system, dtype) for text in schedules]
     if not jobs:
         raise InputError("nothing to play: give FILE.csv or FILE.goal, or --with allreduce:ring:1MiB")

@@ -7,7 +7,7 @@ import topologies
 from commsim import Disturbance, simulate
 from commsim.errors import InputError, RefusedError
 from commsim.goal import read_goal
-from commsim.traffic import Job, share_fabric
+from commsim.traffic import share_fabric
 from commsim.units import parse_bytes
 from tests.fluid_reference import readable
 from tests.test_fluid import two_rings
@@ -74,7 +74,7 @@ def test_an_eager_send_of_a_goal_schedule_is_done_at_its_last_byte(tmp_path):
     path = tmp_path / "one.goal"
     path.write_text("num_ranks 2\nrank 0 {\n send 1000b to 1\n}\nrank 1 {\n recv 1000b from 0\n}\n")
     system = topologies.find("star:hosts=2,bandwidth=1GB/s,latency=1us,eager_limit=1KiB")
-    done = share_fabric([Job("one", read_goal(path).table(system), read_goal(path))], system)
+    done = share_fabric([read_goal(path).job(system)], system)
     assert done.finish_s == pytest.approx([0.999e-6, 2.999e-6])
     assert done.least_s == pytest.approx([2.999e-6])
 

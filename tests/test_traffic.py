@@ -19,7 +19,7 @@ from commsim import Disturbance, simulate
 from commsim.errors import CommsimError, InputError, RefusedError
 from commsim.from_schedule import job_of, traffic_of
 from commsim.goal import read_goal, write_goal
-from commsim.traffic import Job, Traffic, share_fabric, tier_loads
+from commsim.traffic import Traffic, share_fabric, tier_loads
 from commsim.traffic_file import read_traffic, write_traffic
 from tests.fluid_reference import Fabric, Message, Transfer
 from tests.test_fluid import two_rings
@@ -38,7 +38,7 @@ def traffic_in(tmp_path, text, system=STAR, name="messages.csv"):
 
 
 def played(*traffic, system=STAR, **options):
-    return share_fabric([Job(one.name, one.table(system), one) for one in traffic], system, **options)
+    return share_fabric([one.job(system) for one in traffic], system, **options)
 
 
 def of_messages(rows, requires=(), start_s=(), compute_s=()):
@@ -109,10 +109,19 @@ def test_goal_is_played(tmp_path):
     np.testing.assert_allclose(found.done_s, [3e-6, 3.5e-6, 3.75e-6, 7e-6])
 
 
+def test_processors_of_a_rank_compute_side_by_side(tmp_path):
+    text = "num_ranks 2\nrank 1 {\n calc 100\n calc 200\n calc 500 cpu 1\n calc 50 cpu 3\n}\n"
+    goal = traffic_in(tmp_path, text, name="four.goal")
+    expected = [1e-7, 3e-7, 5e-7, 0.5e-7]
+    np.testing.assert_allclose(played(goal).done_s, expected)
+    again = [4e-7, 6e-7, 10e-7, 1e-7]
+    np.testing.assert_allclose(played(goal, replace(goal, name="again")).done_s, expected + again)
+
+
 def test_a_collective_and_background_slow_each_other_and_bytes_add_up(tmp_path):
     background = traffic_in(tmp_path, CSV + "".join(f"x{i},,,{i},{i + 3},4MB,,\n" for i in range(3)), TREE)
     ring = job_of(find(("allreduce", "ring")), TREE, "6MB", name="ring")
-    jobs = [Job("x", background.table(TREE), background), ring]
+    jobs = [background.job(TREE), ring]
     found = share_fabric(jobs, TREE)
     alone = simulate(find(("allreduce", "ring")), TREE, "6MB", model="fluid")
     assert found.jobs[1].alone_s == pytest.approx(alone.time_s, rel=1e-12)
@@ -130,7 +139,7 @@ def test_fabric_operations_have_their_place_beside_others(tmp_path):
     multicast = job_of(find(("broadcast", "multicast")), star, "1MB")
     for rows in ("a,,,1,2,1MB,,\n", "a,,,1,2,1MB,,\nb,,,3,4,1MB,,\n"):
         background = traffic_in(tmp_path, CSV + rows, star)
-        found = share_fabric([multicast, Job("b", background.table(star), background)], star)
+        found = share_fabric([multicast, background.job(star)], star)
         assert found.jobs[0].alone_s == pytest.approx(1e-3 + 2e-6)
         assert found.jobs[0].together_s == found.jobs[1].together_s == pytest.approx(2e-3 + 2e-6)
     with pytest.raises(RefusedError, match="multicast reduces or copies in the fabric"):
@@ -212,7 +221,9 @@ def some_traffic(draw, n_devices=6):
     rows = [(draw(device), draw(device), draw(size)) for _ in range(n)]
     pairs = [(b, a) for b in range(n) for a in range(b) if draw(st.integers(0, 4)) == 0]
     starts = [draw(st.sampled_from([0.0, 1e-6, 3e-4])) for _ in range(n)]
-    computes = [draw(st.sampled_from([0.0, 0.0, 7.7e-6])) + 1e-9 * number for number in range(n)]  # no two end at once
+    first = {dst: number for number, (_, dst, _) in reversed(list(enumerate(rows)))}
+    mine = [first[dst] == number for number, (_, dst, _) in enumerate(rows)]  # one for each device: no two come at once
+    computes = [draw(st.sampled_from([0.0, 7.7e-6])) if is_first else 0.0 for is_first in mine]
     return of_messages(rows, pairs, starts, computes)
 
 
@@ -379,7 +390,8 @@ HEAD = "num_ranks 2\nrank 0 {\n"
         (HEAD + "a: send 8b tag 3\n}", "line 3: send 8b names no rank: to R is missing"),
         (HEAD + "a: send 8.5b to 1\n}", "line 3: send 8.5b: it takes a whole number of bytes"),
         (HEAD + "a: calc 8b\n}", "line 3: calc 8b: it takes a whole number of nanoseconds"),
-        (HEAD + "a: calc 8 cpu 2\n}", "line 3: cpu 2: a rank has one here"),
+        (HEAD + "a: send 8b to 1 nic 2\n}", "line 3: nic 2: the route of a message is the system's"),
+        (HEAD + "a: calc 8 nic 0\n}", "line 3: 'nic'; "),
         (
             HEAD + "a: send 8b to 1 tag 3\n}",
             "line 3: rank 0 a: send from 0 to 1 with tag 3 has no recv; .* 1 sends and 0",
@@ -483,6 +495,7 @@ def test_the_page_s_example_runs(commsim, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, body in re.findall(r"`(\w+\.(?:csv|goal))`:\n\n```\n(.*?)```", text, re.DOTALL):
         (tmp_path / name).write_text(body)
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], {})
     blocks = re.findall(r"```console\n\$ commsim (.*?)\n(.*?)```", text, re.DOTALL)
     assert len(blocks) >= 3
     for command, shown in blocks:

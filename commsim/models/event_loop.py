@@ -39,6 +39,7 @@ class Messages(NamedTuple):
     latency_s: Any
     eager: Any
     reduction_s: Any
+    unit: Any  # that reduces what the receiver gets
     pair: Any
     paths: Any
 
@@ -143,7 +144,7 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
     posted = np.zeros(n_messages, dtype=np.int8)
     arrived = np.zeros(n_messages, dtype=np.bool_)  # eager: the last byte is there
     progress = gates.order_first[:-1].copy()
-    unit_free_s, port_free_s = np.zeros(len(out.reduced_s)), np.zeros(len(out.reduced_s))
+    unit_free_s, port_free_s = np.zeros(len(out.reduced_s)), np.zeros(len(out.reduced_s))  # units: ranks and more
     message_of, version = np.full(n_slots, -1), np.zeros(n_slots, dtype=np.int64)
     left, since_s = np.zeros(n_slots), np.zeros(n_slots)
     free_slots, n_free = np.arange(n_slots)[::-1].copy(), n_slots
@@ -229,7 +230,7 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
                 if m.reduction_s[number] < 0:
                     size = _signal(gates, m.then_dst[number], now, heap_s, heap_id, size)
                     continue
-                gate, dst = m.post_dst[number], m.dst[number]
+                gate = m.post_dst[number]
                 while progress[gate] < gates.order_first[gate + 1]:
                     following = gates.order[progress[gate]]
                     if out.end_s[following] < 0:
@@ -237,9 +238,10 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
                     while len(heap_s) < size + 8:
                         heap_s, heap_id = _grown(heap_s), _grown(heap_id)
                     progress[gate] += 1
-                    unit_free_s[dst] = max(unit_free_s[dst], out.end_s[following]) + m.reduction_s[following]
-                    out.reduced_s[dst] += m.reduction_s[following]
-                    size = _signal(gates, m.then_dst[following], unit_free_s[dst], heap_s, heap_id, size)
+                    unit = m.unit[following]
+                    unit_free_s[unit] = max(unit_free_s[unit], out.end_s[following]) + m.reduction_s[following]
+                    out.reduced_s[unit] += m.reduction_s[following]
+                    size = _signal(gates, m.then_dst[following], unit_free_s[unit], heap_s, heap_id, size)
         solve(net)
         out.n[1] += 1
         while len(heap_s) < size + net.n[CHANGED] + 8:

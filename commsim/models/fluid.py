@@ -90,7 +90,8 @@ class MessageTable:
     the receiver only copies; reductions posted by one gate run in the order of messages. ``chain_from``,
     ``chain_to``: gates that open others. ``opens_s`` (n_gates,): no gate opens before. ``receive_overhead_s``: where
     the receiver's overhead is not the sender's; ``stretch``: of its latency; ``number``: in the schedule, where that is
-    not the row. ``joint``: rows that are sets of messages, whose gates signal those of their members.
+    not the row. ``unit``: what reduces, where that is not the receiver. ``joint``: rows that are sets of messages,
+    whose gates signal those of their members.
     """
 
     n_ranks: int
@@ -117,6 +118,7 @@ class MessageTable:
     stretch: Floats | None = None
     number: Ints | None = None
     joint: Joint | None = None
+    unit: Ints | None = None
 
     @property
     def n_messages(self) -> int:
@@ -349,6 +351,7 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     hops = path.hops if path.hops.shape[1] else np.full((len(key), 1), -1)
     paths = np.ascontiguousarray(links.on_medium(hops))
     bandwidth_Bps = path.bandwidth_Bps[pair]
+    unit = table.dst if table.unit is None else table.unit
     messages = Messages(
         *(table.src, table.dst, table.post_src, table.post_dst, table.then_src, table.then_dst),
         table.n_bytes.astype(np.float64),
@@ -361,6 +364,7 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         path.latency_s[pair] * (1.0 if table.stretch is None else table.stretch),
         table.eager,
         table.reduction_s,
+        unit,
         pair.astype(np.int64),
         _packed(paths).astype(np.int64),
     )
@@ -370,7 +374,7 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         end_s=np.full(n, -1.0),
         link_bytes=np.zeros(len(links.src)),
         link_wire=np.zeros(len(links.src)),
-        reduced_s=np.zeros(table.n_ranks),
+        reduced_s=np.zeros(max(table.n_ranks, int(unit.max(initial=0)) + 1)),
         n=np.zeros(3, dtype=np.int64),
     )
     net = network(links.bandwidth_Bps, max(min(table.n_together, n), 1), paths.shape[1])
@@ -388,7 +392,7 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     np.maximum.at(latest, table.step, messages.latency_s + messages.overhead_s + messages.receive_overhead_s)
     return Run(
         gates.opens_s[table.last_gate],
-        out.reduced_s,
+        out.reduced_s[: table.n_ranks],
         float(latest.sum()),
         link_bytes,
         busy_s,

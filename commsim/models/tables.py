@@ -52,6 +52,7 @@ def _given(tables: Sequence[MessageTable], n_more: int) -> dict[str, Any]:
         "receive_overhead_s": np.concatenate(receive),
         "stretch": np.concatenate(stretch),
         "joint": _joints(tables),
+        "unit": np.concatenate([table.dst if table.unit is None else table.unit for table in tables]),
     }
 
 
