@@ -72,6 +72,7 @@ class Traffic:
         self._bytes, self._charged = np.zeros(topology.n_links), np.zeros(topology.n_links)
 
     def pattern(self, key: bytes, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> Pattern:
+        """The pattern of a step whose pairs have this key; known for a while."""
         found = self._patterns.get(key)
         if found is None:
             if len(self._patterns) >= PATTERNS_KEPT:
@@ -97,6 +98,7 @@ class Traffic:
         )
 
     def add(self, pattern: Pattern, n_bytes: Any, charged: Any) -> None:
+        """A step of a pattern has been carried."""
         pattern.n_bytes += n_bytes
         pattern.charged += charged
 

@@ -41,6 +41,7 @@ class Shortcuts(Hockney):
         self.engine = "clocks"
 
     def refuse_lanes(self, schedule: Schedule) -> None:
+        """Lanes are left to the events."""
         raise SharedLinksError
 
     def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
@@ -49,6 +50,7 @@ class Shortcuts(Hockney):
             raise SharedLinksError
 
     def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
+        """Where hockney may, and no link is shared."""
         return pattern.is_private and super().advances_rounds(pattern, endpoint)
 
     def carried_rounds(self, pattern: Pattern, begin_s: Floats, end_s: Floats) -> None:
