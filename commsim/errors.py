@@ -41,8 +41,11 @@ class ExecutionError(CommsimError, RuntimeError):
     """Real ranks could not be started, or failed."""
 
 
+MOST_LISTED = 40  # names in one line
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """Error for `name`, which is no `what`; names the nearest known one, or all when none is near.
+    """Error for `name`, which is no `what`; names the nearest known one, or all when none is near and they are few.
 
     Parameters
     ----------
@@ -60,5 +63,6 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    listed = ", ".join(names if len(names) <= MOST_LISTED else [*names[:3], f"… ({len(names)} in all)"])
+    remedy = f"did you mean {near[0]!r}?" if near else f"known: {listed or 'none'}"
     return UnknownNameError(f"unknown {what} {name!r}; {remedy}")

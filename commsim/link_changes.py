@@ -147,14 +147,8 @@ def _vertices(topology: Topology, pattern: str) -> NDArray[np.bool_]:
     match = re.compile(fnmatch.translate(pattern)).match
     found = np.array([match(name) is not None for name in names])
     if not found.any():
-        raise unknown_name("device or switch", pattern, names if len(names) < 20 else _some(pattern, names))
+        raise unknown_name("device or switch", pattern, names)
     return found
-
-
-def _some(pattern: str, names: list[str]) -> list[str]:
-    import difflib
-
-    return difflib.get_close_matches(pattern, names, n=1, cutoff=0.3) or [*names[:3], "…"]
 
 
 def _beside(topology: Topology, ends: list[NDArray[np.bool_]]) -> str:

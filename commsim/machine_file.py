@@ -266,17 +266,13 @@ def _vertices(machine: _Machine, table: Table, end: str, pattern: str) -> dict[s
     if "*" in pattern or "?" in pattern:
         found = fnmatch.filter(machine.names, pattern)
         if not found:
-            raise table.error(end, unknown_name("device or switch", pattern, machine.names[:20]))
+            raise table.error(end, unknown_name("device or switch", pattern, machine.names))
         return dict.fromkeys(found, ())
     names: dict[str, tuple[int, ...]] = _told(table, end, expanded, pattern)
     for name in names:
         if name not in machine.table_of:
-            raise table.error(end, unknown_name("device or switch", name, _few(name, machine.names)))
+            raise table.error(end, unknown_name("device or switch", name, machine.names))
     return names
-
-
-def _few(name: str, names: list[str]) -> list[str]:
-    return names if len(names) < 12 else difflib.get_close_matches(name, names, n=1, cutoff=0.3) or [*names[:3], "…"]
 
 
 def _built(machine: _Machine, base: System | None, routing: Mapping[str, Any]) -> Topology:

@@ -107,17 +107,10 @@ def _listed(path: Path, topology: Topology) -> Ints:
         if device is None and text.isdecimal() and int(text) < topology.n_devices:
             device = int(text)
         if device is None:
-            raise InputError(f"placement file {path}:{at}: {unknown_name('device', text, _near(text, number))}")
+            raise InputError(f"placement file {path}:{at}: {unknown_name('device', text, number)}")
         if device in found:
             raise InputError(f"placement file {path}:{at}: {text} holds a rank already, by line {found[device]}")
         found[device] = at
     if not found:
         raise InputError(f"placement file {path}: no rank has a device; write one device a line")
     return np.array(list(found))
-
-
-def _near(text: str, number: dict[str, int]) -> list[str]:
-    """Few names at most: an error is one line."""
-    import difflib
-
-    return difflib.get_close_matches(text, number, n=1, cutoff=0.5) or [*list(number)[:3], "…"]

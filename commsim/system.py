@@ -48,6 +48,13 @@ class BySize:
         return np.asarray(self.overhead_s)[index], np.asarray(self.rate)[index]
 
 
+IN_NETWORK = {
+    "none": frozenset[str](),
+    "reduce": frozenset({"reduce"}),
+    "multicast": frozenset({"multicast"}),
+    "both": frozenset({"reduce", "multicast"}),
+}
+"""What people write for what the switches of a tier do."""
 NO_REDUCTION_COST = BySize(rate=(float("inf"),))
 
 

@@ -33,7 +33,7 @@ from typing import Any
 from commsim.errors import CommsimError, InputError, unknown_name
 from commsim.machine_file import ADDING, CHANGING, machine_topology, with_changes
 from commsim.spec import build, keys_of, split_spec
-from commsim.system import BySize, Endpoint, System
+from commsim.system import IN_NETWORK, BySize, Endpoint, System
 from commsim.toml_tables import EntryError, Table, Tables
 from commsim.units import parse_bandwidth, parse_bytes, parse_time, parser_for
 
@@ -146,21 +146,13 @@ def _generated(topology: dict[str, Any], generators: Mapping[str, Callable[..., 
     return system
 
 
-ABILITIES = {
-    "none": frozenset[str](),
-    "reduce": frozenset({"reduce"}),
-    "multicast": frozenset({"multicast"}),
-    "both": frozenset({"reduce", "multicast"}),
-}
-
-
 def _in_network(table: Table, system: System) -> dict[str, frozenset[str]]:
     table.only(("all", *system.topology.tiers))
     words = {tier: table.text(tier) for tier in table.values}
     for tier, word in words.items():
-        if word not in ABILITIES:
-            raise table.error(tier, unknown_name("in_network", word, ABILITIES))
-    return {tier: ABILITIES[word] for tier, word in words.items()}
+        if word not in IN_NETWORK:
+            raise table.error(tier, unknown_name("in_network", word, IN_NETWORK))
+    return {tier: IN_NETWORK[word] for tier, word in words.items()}
 
 
 def _endpoint(table: Mapping[str, Any], default: Endpoint) -> Endpoint:

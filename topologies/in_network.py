@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from commsim.errors import unknown_name
+from commsim.system import IN_NETWORK
 
-WORDS = {
-    "none": frozenset[str](),
-    "reduce": frozenset({"reduce"}),
-    "multicast": frozenset({"multicast"}),
-    "both": frozenset({"reduce", "multicast"}),
-}
+WORDS = IN_NETWORK
 
 
 def everywhere(in_network: str) -> Mapping[str, frozenset[str]]:
