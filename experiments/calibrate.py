@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from collectives.mpi import load_mpi
 from collectives.plan import Plan
-from commsim import PROC_NULL, Rank, Step, algorithm, chunk, exchange, where
+from commsim import PROC_NULL, Algorithm, Rank, Step, algorithm, chunk, exchange, where
 from commsim.errors import RefusedError
 from commsim.system import BySize, Endpoint, System
 from commsim.system_file import write_system
@@ -34,6 +34,7 @@ SIZES = tuple(8 * 2**k for k in range(23))  # 8 B … 32 MiB
 MAX_CLASSES = 4
 MIN_POINTS = 3  # a size class is fitted on at least so many sizes
 ONE_WAY, BOTH_WAYS, REDUCTION = "one way", "both ways at once", "reduction"
+PAIR = "both ways between two"  # with more than two ranks: with two, both ways is that
 
 ONE_RANK = "calibration needs at least 2 ranks: mpiexec -n 2 commsim calibrate …"
 
@@ -56,6 +57,14 @@ def shift(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
     yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=chunk(0), receive=chunk(1))]
 
 
+@algorithm("broadcast", chunks=2)
+def swap(rank: Rank, n_ranks: int, *, root: int) -> Iterator[Step]:
+    """Two ranks each send to each other at the same time. No broadcast, and never verified."""
+    even = (rank % 2 == 0) & (rank + 1 < n_ranks)
+    peer = where(even, rank + 1, where(rank % 2 == 1, rank - 1, PROC_NULL))
+    yield [exchange(peer, peer, send=chunk(0), receive=chunk(1))]
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What was measured and what was fitted.
@@ -63,7 +72,7 @@ class Calibration:
     Attributes
     ----------
     points : dict
-        For each of the three costs the measured (bytes, seconds).
+        For each of the costs the measured (bytes, seconds).
     endpoint : Endpoint
     latency_s, bandwidth_Bps : float
         Of a path between two ranks.
@@ -90,7 +99,7 @@ class Calibration:
 
 
 def fitted_points(system: System, what: str, sizes: Sequence[int]) -> Points:
-    """What a calibrated system says of one of the three costs, (bytes, seconds) for each size."""
+    """What a calibrated system says of one of the costs, (bytes, seconds) for each size."""
     path = system.topology.path(np.array([0]), np.array([1]))
     latency_s, bandwidth_Bps = float(path.latency_s[0]), float(path.bandwidth_Bps[0])
     return [(n_bytes, _fitted_s(system.endpoint, latency_s, bandwidth_Bps, what, n_bytes)) for n_bytes in sizes]
@@ -110,8 +119,9 @@ def _fitted_s(endpoint: Endpoint, latency_s: float, bandwidth_Bps: float, what: 
     if what == REDUCTION:
         overhead, throughput_Bps = endpoint.reduction.at(n_bytes)
         return float(overhead + n_bytes / throughput_Bps)
-    by_size = endpoint.both_ways if what == BOTH_WAYS else endpoint.message
+    by_size = endpoint.message if what == ONE_WAY else endpoint.both_ways
     overhead, share = (by_size or endpoint.message).at(n_bytes)
+    share = share * endpoint.pair_efficiency if what == PAIR else share
     return float(latency_s + 2 * overhead + n_bytes / (bandwidth_Bps * share))
 
 
@@ -132,27 +142,32 @@ def calibrate(comm: MPI.Comm, *, iterations: int = 20, warmup: int = 5) -> Calib
     """
     if comm.size < 2:
         raise RefusedError(ONE_RANK)
-    points: dict[str, Points] = {ONE_WAY: [], BOTH_WAYS: [], REDUCTION: []}
+    points: dict[str, Points] = {what: [] for what in (*_programs(comm), REDUCTION)}
     for n_bytes in track(SIZES, "calibrating", len(SIZES), shown=comm.rank == 0):
         for what, seconds in _measure(comm, n_bytes, *repeats(n_bytes, iterations, warmup)).items():
             points[what].append((n_bytes, seconds))
     return fit(points, _posting_overhead_s(comm), host_facts(comm))
 
 
+def _programs(comm: MPI.Comm) -> dict[str, Algorithm]:
+    return {ONE_WAY: ping_pong, BOTH_WAYS: shift, **({PAIR: swap} if comm.size > 2 else {})}
+
+
 def _measure(comm: MPI.Comm, n_bytes: int, iterations: int, warmup: int) -> dict[str, float]:
-    """Median seconds of a message one way, of one both ways at once, and of the reduction of what has arrived."""
+    """Median seconds of a message one way, of those both ways at once, and of the reduction of what has arrived."""
     count = n_bytes // 4
     fresh = np.ones(count, dtype=np.float32)
     buffer = np.ones(2 * count, dtype=np.float32)
     reset = partial(np.copyto, buffer[:count], fresh)  # what is sent; where it arrives is as cold as in a collective
-    plans = {what: Plan(program, comm, buffer) for what, program in ((ONE_WAY, ping_pong), (BOTH_WAYS, shift))}
+    plans = {what: Plan(program, comm, buffer) for what, program in _programs(comm).items()}
     reduction = _Reduction(plans[BOTH_WAYS], buffer[:count], buffer[count:])
     times = slowest_times([*plans.values(), reduction], comm, reset, iterations, warmup)
     for plan in plans.values():
         plan.free()
-    one_way, both_ways, _ = np.median(times, axis=1)
+    seconds = dict(zip(plans, np.median(times, axis=1)[:-1].tolist(), strict=True))
+    seconds[ONE_WAY] /= 2
     reduced = comm.allreduce(float(np.median(reduction.seconds[warmup:])), load_mpi().MAX)
-    return {ONE_WAY: float(one_way) / 2, BOTH_WAYS: float(both_ways), REDUCTION: reduced}
+    return {**seconds, REDUCTION: reduced}
 
 
 class _Reduction:
@@ -199,7 +214,7 @@ def fit(points: dict[str, Points], overhead_s: float, facts: dict[str, Any]) -> 
     """
     latency_s = max(0.0, min(seconds for _, seconds in points[ONE_WAY]) - 2 * overhead_s)
     least_s = {ONE_WAY: latency_s, BOTH_WAYS: latency_s, REDUCTION: 0.0}
-    classes = {what: size_classes(measured, least_s[what]) for what, measured in points.items()}
+    classes = {what: size_classes(points[what], least) for what, least in least_s.items()}
     bandwidth_Bps = max(1 / slope for _, _, slope in classes[ONE_WAY] + classes[BOTH_WAYS])
 
     def message(rows: list[tuple[int, float, float]]) -> BySize:
@@ -210,7 +225,20 @@ def fit(points: dict[str, Points], overhead_s: float, facts: dict[str, Any]) -> 
     first, fixed, slope = zip(*classes[REDUCTION], strict=True)
     reduction = BySize(first, fixed, tuple(1 / b for b in slope))
     endpoint = Endpoint(message(classes[ONE_WAY]), message(classes[BOTH_WAYS]), 0.0, reduction)
+    kept = _pair_efficiency(points.get(PAIR, []), endpoint, latency_s, bandwidth_Bps)
+    endpoint = replace(endpoint, pair_efficiency=kept)
     return Calibration(points, endpoint, latency_s, bandwidth_Bps, overhead_s, facts)
+
+
+def _pair_efficiency(points: Points, endpoint: Endpoint, latency_s: float, bandwidth_Bps: float) -> float:
+    """What two ranks keep of their bandwidth: the median over sizes whose bytes take longer than all else."""
+    kept = []
+    for n_bytes, seconds in points:
+        overhead_s, share = (endpoint.both_ways or endpoint.message).at(n_bytes)
+        fixed_s, wire_s = latency_s + 2 * overhead_s, n_bytes / (bandwidth_Bps * share)
+        if wire_s > fixed_s:
+            kept.append(wire_s / max(seconds - fixed_s, wire_s))
+    return float(np.median(kept)) if kept else 1.0
 
 
 def size_classes(points: Sequence[tuple[int, float]], least_s: float = 0.0) -> list[tuple[int, float, float]]:

@@ -5,7 +5,7 @@ import pytest
 
 from commsim import simulate
 from experiments import calibrate
-from experiments.calibrate import BOTH_WAYS, ONE_WAY, REDUCTION, SIZES, fit, save, size_classes
+from experiments.calibrate import BOTH_WAYS, ONE_WAY, PAIR, REDUCTION, SIZES, fit, save, size_classes
 from topologies import find
 
 FACTS = {"n_ranks": 2, "oversubscribed": False}
@@ -47,6 +47,21 @@ def calibration():
     """L = 1 µs, o = 0.5 µs, 10 GB/s one way, 5 GB/s both ways and 1 µs more; reductions 2 µs + 8 GB/s."""
     points = {ONE_WAY: line(2e-6, 1e-10), BOTH_WAYS: line(3e-6, 2e-10), REDUCTION: line(2e-6, 1.25e-10)}
     return fit(points, 0.5e-6, FACTS)
+
+
+def test_what_two_ranks_keep_is_fitted_and_written(calibration, tmp_path):
+    """A pairwise exchange at exactly half the rate of a ring's two directions over different peers."""
+    points = {**calibration.points, PAIR: line(3e-6, 4e-10)}
+    found = fit(points, 0.5e-6, {**FACTS, "n_ranks": 4})
+    assert found.endpoint.pair_efficiency == pytest.approx(0.5, rel=1e-6)
+    assert max(abs(error) for error in found.residuals()[PAIR]) < 1e-6
+    save(found, tmp_path / "host.toml")
+    system = find(str(tmp_path / "host.toml"))
+    assert simulate(calibrate.swap, system, 2**21).time_s == pytest.approx(3e-6 + 4e-10 * 2**20, rel=1e-6)
+    assert simulate(calibrate.shift, system, 2**21).time_s == pytest.approx(3e-6 + 2e-10 * 2**20, rel=1e-6)
+    for faster in (line(3e-6, 1e-10), line(1e-6, 2e-10)):
+        assert fit({**points, PAIR: faster}, 0.5e-6, FACTS).endpoint.pair_efficiency == 1.0
+    assert calibration.endpoint.pair_efficiency == 1.0
 
 
 def test_fit_splits_latency_overhead_and_bandwidth(calibration):
