@@ -59,7 +59,7 @@ def prove(choice: Choice, numbers: Sequence[int]) -> Iterator[str]:
             except RefusedError as error:
                 if asked_for and len(numbers) == 1:
                     raise with_proposal(error, algorithm, n_ranks) from None
-                refused[n_ranks] = str(error).removeprefix(f"{algorithm.name} refuses {n_ranks} ranks ")
+                refused[n_ranks] = str(error).removeprefix(f"{algorithm.name} refuses {format_count(n_ranks, 'rank')} ")
             except VerificationError:
                 raise
             except ScheduleError as error:

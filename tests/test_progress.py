@@ -15,6 +15,7 @@ def clock(monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(ticks)))
     monkeypatch.setattr(progress, "COUNTED_S", 1000.0)
+    monkeypatch.setattr(progress, "_display", progress._Display())  # other tests' errors may keep theirs under way
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False)
 
 
