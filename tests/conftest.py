@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+from commsim.models import MODELS
+from commsim.models.fluid import Fluid
 from experiments import cli
 
 
@@ -34,3 +36,9 @@ def commsim(monkeypatch, capsys):
         return stop.value.code or 0, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """One more model, "events": fluid without its shortcuts."""
+    monkeypatch.setitem(MODELS, "events", Fluid(shortcuts=False))

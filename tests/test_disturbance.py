@@ -24,11 +24,11 @@ def times(one, disturbance, model="fluid", system=HOST):
     return simulate(one, system, N_BYTES, model=model, disturbance=disturbance).finish_s
 
 
-def test_a_message_pays_what_its_ends_pay():
+def test_a_message_pays_what_its_ends_pay(events):
     """One message from rank 0 to 1: L + o*slow(0) + o*slow(1), from the later start on."""
     pair = topologies.find("star:hosts=2,bandwidth=1GB/s,latency=1us,overhead=100ns")
     slow = Disturbance(start_s=(2e-6, 5e-6), stragglers=((0, 3.0), (1, 2.0)))
-    for model in ("hockney", "fluid"):
+    for model in ("hockney", "fluid", "events"):
         found = simulate(TREE, pair, 1000, model=model, disturbance=slow)
         assert found.finish_s == pytest.approx([5e-6 + 2e-6 + 5e-7 + 1e-6] * 2)
     eager = simulate(TREE, pair, 1000, model="loggp", disturbance=slow)
@@ -37,26 +37,30 @@ def test_a_message_pays_what_its_ends_pay():
     assert late.finish_s[1] == pytest.approx(9e-6 + 1e-7)  # what has arrived waits for its receiver
 
 
-def test_reductions_of_a_straggler_take_longer():
+def test_reductions_of_a_straggler_take_longer(events):
     slow = Disturbance(stragglers=((1, 4.0),))
     pair = topologies.find("star:hosts=2,bandwidth=1GB/s,latency=0s,gamma=1ns/B")
     one = find(("allreduce", "recursive_doubling"))
-    for model in ("hockney", "loggp", "fluid"):
+    for model in ("hockney", "loggp", "fluid", "events"):
         assert simulate(one, pair, 1000, model=model, disturbance=slow).time_s == pytest.approx(5e-6, rel=1e-3)
 
 
 @pytest.mark.parametrize("disturbance", [SOME, Disturbance(jitter=0.5), Disturbance(skew_s=1e-4, seed=3)], ids=str)
 @pytest.mark.parametrize("one", [RING, TREE, find(("allreduce", "circulant"))], ids=lambda one: one.name)
-def test_models_agree_where_nothing_is_shared(one, disturbance):
-    np.testing.assert_allclose(times(one, disturbance), times(one, disturbance, "hockney"), rtol=1e-9)
+def test_models_agree_where_nothing_is_shared(one, disturbance, events):
+    hockney = times(one, disturbance, "hockney")
+    for model in ("fluid", "events"):
+        np.testing.assert_allclose(times(one, disturbance, model), hockney, rtol=1e-9)
 
 
 @pytest.mark.parametrize("one", [("allreduce", "rabenseifner"), ("alltoall", "pairwise"), ("allreduce", "linear")])
 @pytest.mark.parametrize("system", [HOST, topologies.find("xgft:down=4x2,up=1x1,bandwidth=1GB/s,latency=1us")])
-def test_it_equals_the_readable_reference(one, system):
+def test_it_equals_the_readable_reference(one, system, events):
     n_ranks = system.n_devices
-    found = simulate(find(one), system, 4000 * n_ranks, model="fluid", disturbance=SOME)
-    np.testing.assert_allclose(found.finish_s, readable(find(one), system, 1000 * n_ranks, n_ranks, SOME), rtol=1e-6)
+    expected = readable(find(one), system, 1000 * n_ranks, n_ranks, SOME)
+    for model in ("fluid", "events"):
+        found = simulate(find(one), system, 4000 * n_ranks, model=model, disturbance=SOME)
+        np.testing.assert_allclose(found.finish_s, expected, rtol=1e-6)
 
 
 def test_the_seed_decides_and_is_told():

@@ -88,12 +88,12 @@ def test_what_switches_do_is_never_eager():
 # Pairs
 
 HALF = ",pair_efficiency=0.5"
-MODELS = ["hockney", "loggp", "fluid"]
+EVERY = ["hockney", "loggp", "fluid", "events"]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", EVERY)
 @pytest.mark.parametrize("overheads", ["", ",overhead=1us,gamma=10ps/B"])
-def test_an_exchange_between_two_ranks_has_half_of_what_a_ring_has(model, overheads):
+def test_an_exchange_between_two_ranks_has_half_of_what_a_ring_has(model, overheads, events):
     spec = f"star:hosts=8,bandwidth=1GB/s,latency=1us{overheads}"
     plain, half = topologies.find(spec), topologies.find(spec + HALF)
     for name, slower in (("ring", 0), ("recursive_doubling", 3), ("rabenseifner", 2 * 7 / 8)):
@@ -106,14 +106,16 @@ def test_an_exchange_between_two_ranks_has_half_of_what_a_ring_has(model, overhe
 
 
 @pytest.mark.parametrize("one", [find(("allreduce", "rabenseifner")), find(("alltoall", "linear")), two_rings])
-def test_pairs_equal_the_readable_reference(one):
+def test_pairs_equal_the_readable_reference(one, events):
     system = topologies.find("xgft:down=3x2,up=1x1,bandwidth=1GB/s,latency=1us,pair_efficiency=30%")
-    found = simulate(one, system, 4 * 6 * 500, model="fluid")
-    np.testing.assert_allclose(found.finish_s, readable(one, system, 6 * 500, 6), rtol=1e-6)
+    expected = readable(one, system, 6 * 500, 6)
+    for model in ("fluid", "events"):
+        found = simulate(one, system, 4 * 6 * 500, model=model)
+        np.testing.assert_allclose(found.finish_s, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("model", ["hockney", "fluid"])
-def test_switches_that_reduce_know_no_pairs(model):
+@pytest.mark.parametrize("model", ["hockney", "fluid", "events"])
+def test_switches_that_reduce_know_no_pairs(model, events):
     spec = "star:hosts=4,bandwidth=1GB/s,latency=1us,in_network=both"
     times = [
         simulate(find(("allreduce", "nvls")), topologies.find(s), 2**20, model=model).time_s

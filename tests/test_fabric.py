@@ -202,12 +202,13 @@ SOME = Disturbance(skew_s=1e-4, stragglers=((2, 3.0),), jitter=0.5, seed=3)
 
 
 @pytest.mark.parametrize("case", FABRIC, ids="-".join)
-def test_fluid_equals_hockney_where_nothing_is_shared(case):
+@pytest.mark.parametrize("model", ["fluid", "events"])
+def test_fluid_equals_hockney_where_nothing_is_shared(case, model, events):
     """With late starts too, where a step has one set: it starts when its last member is there."""
     one, system = registry.find(*case), topologies.star(8, 1e9, 1e-6, 2e-7, gamma_s_per_byte=GAMMA, in_network="both")
     for disturbance in (Disturbance(), SOME) if "sharp" in case[1] or "multicast" in case[1] else (Disturbance(),):
         hockney, fluid = (
-            simulate(one, system, N_BYTES, model=model, disturbance=disturbance) for model in ("hockney", "fluid")
+            simulate(one, system, N_BYTES, model=which, disturbance=disturbance) for which in ("hockney", model)
         )
         np.testing.assert_allclose(fluid.finish_s, hockney.finish_s, rtol=1e-9)
         np.testing.assert_allclose(fluid.link_bytes, hockney.link_bytes)
@@ -215,10 +216,10 @@ def test_fluid_equals_hockney_where_nothing_is_shared(case):
         assert fluid.bound_s == hockney.bound_s
 
 
-def test_members_start_together_and_end_together():
+def test_members_start_together_and_end_together(events):
     """Rank 3 comes 5 us late: nobody has the multicast before it is there."""
     late = Disturbance(start_s=(0.0, 0.0, 0.0, 5e-6))
-    for model in ("hockney", "fluid"):
+    for model in ("hockney", "fluid", "events"):
         found = simulate(registry.find("broadcast", "multicast"), star(4), 1000, model=model, disturbance=late)
         assert found.finish_s == pytest.approx([5e-6 + ALPHA + 1e-6] * 4)
 
@@ -233,11 +234,13 @@ def test_members_start_together_and_end_together():
     ],
     ids=["tapered", "dgx", "tree"],
 )
-def test_fluid_equals_the_readable_reference(case, system):
+def test_fluid_equals_the_readable_reference(case, system, events):
     one = registry.find(*case)
     for disturbance in (Disturbance(), SOME):
-        found = simulate(one, system, 4 * 8 * 105, model="fluid", disturbance=disturbance)
-        np.testing.assert_allclose(found.finish_s, readable(one, system, 8 * 105, 8, disturbance), rtol=1e-6)
+        expected = readable(one, system, 8 * 105, 8, disturbance)
+        for model in ("fluid", "events"):
+            found = simulate(one, system, 4 * 8 * 105, model=model, disturbance=disturbance)
+            np.testing.assert_allclose(found.finish_s, expected, rtol=1e-6)
         hockney = simulate(one, topologies.find("star:hosts=8,bandwidth=1GB/s,latency=0s,in_network=both"), 4 * 8 * 105)
         assert found.n_messages == hockney.n_messages
 

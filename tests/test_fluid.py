@@ -10,7 +10,7 @@ import topologies
 from commsim import COMMUTATIVE, algorithm, chunk, exchange, lanes, simulate
 from commsim.errors import ScheduleError
 from commsim.models import MODELS
-from commsim.models.fluid import Fluid, MessageTable, play
+from commsim.models.fluid import MessageTable, play
 from commsim.models.max_min import RATE, add, max_min_rates, network, remove, solve
 from tests.fluid_reference import readable
 from tests.variants import find
@@ -80,12 +80,6 @@ def test_flows_that_come_and_go_leave_the_rates_of_a_fresh_start():
                     np.array([active[s][0] for s in slots]), capacity, np.array([active[s][1] for s in slots])
                 )
                 np.testing.assert_allclose(net.flow[slots, RATE], fresh, rtol=1e-8)
-
-
-@pytest.fixture
-def events(monkeypatch):
-    """The model fluid without its shortcuts, as a model of its own."""
-    monkeypatch.setitem(MODELS, "events", Fluid(shortcuts=False))
 
 
 CASES = [

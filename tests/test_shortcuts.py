@@ -8,7 +8,6 @@ from collectives import registry
 from commsim import Schedule, algorithm, chunks, exchange, simulate
 from commsim.errors import RefusedError
 from commsim.layout import Layout
-from commsim.models import MODELS
 from commsim.models.fluid import Fluid
 from commsim.models.max_min import max_min_rates
 from commsim.models.together import follow
@@ -21,11 +20,6 @@ SYSTEMS = [
     "torus:shape=4x4,bandwidth=1GB/s,latency=1us",
     "dgx_h100:nodes=2",
 ]
-
-
-@pytest.fixture
-def events(monkeypatch):
-    monkeypatch.setitem(MODELS, "events", Fluid(shortcuts=False))
 
 
 @pytest.mark.parametrize("case", PLAIN, ids="-".join)

@@ -275,6 +275,8 @@ class _Clocks:
         if not self._disturbance.is_none:
             stretch = self._disturbance.stretches(np.arange(self._n_messages - len(src), self._n_messages))
             batch = _disturbed(batch, self._slow, stretch)
+        if pattern.copies is not None:
+            batch = _joint(batch, pattern.copies)
         self._traffic.add(pattern, n_bytes, charged)
         self._latency_s += float((batch.latency_s + batch.overhead_s + batch.receive_overhead_s).max(initial=0.0))
         start, released, delivered = self._model.delivery(self._clock, self._gate, batch, endpoint.gap_s)
@@ -379,8 +381,7 @@ def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mod
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
         out_wait, in_wait = (together(pattern.copies, wait) for wait in _port_waits(pattern, wire, gap))
     waits = (wire, out_wait, in_wait)
-    batch = Batch(pattern, pattern.src, pattern.dst, n_bytes, overhead, overhead, *waits, path.latency_s)
-    return batch if pattern.copies is None else _joint(batch, pattern.copies)
+    return Batch(pattern, pattern.src, pattern.dst, n_bytes, overhead, overhead, *waits, path.latency_s)
 
 
 def _joint(batch: Batch, sets: Ints) -> Batch:
@@ -390,13 +391,12 @@ def _joint(batch: Batch, sets: Ints) -> Batch:
 
 
 def _disturbed(batch: Batch, slow: Floats, stretch: Floats) -> Batch:
-    batch = replace(
+    return replace(
         batch,
         overhead_s=batch.overhead_s * slow[batch.src] * stretch,
         receive_overhead_s=batch.receive_overhead_s * slow[batch.dst] * stretch,
         latency_s=batch.latency_s * stretch,
     )
-    return batch if batch.pattern.copies is None else _joint(batch, batch.pattern.copies)
 
 
 def _port_waits(pattern: Pattern, wire: Floats, gap: Floats) -> list[Floats]:
