@@ -61,7 +61,7 @@ def simulate(
     n_bytes: int | str,
     *,
     n_ranks: int | None = None,
-    model: str = "hockney",
+    model: str = "fluid",
     root: int = 0,
     dtype: str = "float32",
     counts: Ints | None = None,

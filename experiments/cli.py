@@ -46,7 +46,7 @@ End = Annotated[str | None, typer.Option("-e", "--end", help="last size")]
 Factor = Annotated[int, typer.Option("-f", "--factor", help="factor between sizes")]
 Root = Annotated[int, typer.Option("--root", help="root rank of a rooted collective")]
 Dtype = Annotated[str, typer.Option("--dtype", help="element type: chunks are whole elements")]
-Model = Annotated[str, typer.Option("--model", help="hockney, loggp or fluid")]
+Model = Annotated[str, typer.Option("--model", help="fluid, hockney or loggp")]
 SystemSpec = Annotated[str, typer.Option("-s", "--system", help="NAME:key=value,… or FILE.toml")]
 Placement = Annotated[
     str, typer.Option("--placement", help="packed, round_robin, by_rail, random or file:PATH: ranks on devices")
@@ -159,7 +159,7 @@ def simulate(
     end: End = None,
     factor: Factor = 2,
     ranks: Annotated[int | None, typer.Option("--ranks", help="ranks; all devices by default")] = None,
-    model: Model = "hockney",
+    model: Model = "fluid",
     root: Root = 0,
     dtype: Dtype = "float32",
     matrix: Matrix = None,
@@ -355,7 +355,7 @@ def calibrate(
 def validate(
     measured: Annotated[list[Path], typer.Argument(metavar="MEASURED…", help="what `commsim run -o` wrote")],
     system: SystemSpec,
-    model: Model = "hockney",
+    model: Model = "fluid",
     matrix: Matrix = None,
     file: UserFile = None,
     limit: Annotated[

@@ -71,7 +71,7 @@ def scaling(
     algorithms: Sequence[Algorithm],
     *,
     compute_s: float,
-    model: str = "hockney",
+    model: str = "fluid",
 ) -> Iterator[PlanPoint]:
     """One point for each number of nodes, as soon as it is known.
 

@@ -118,7 +118,7 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
 def _say_comparison(found: Findings) -> None:
     for name, rows in found.rows.items():
         title = "ResNet-50's gradient buckets, as PyTorch DDP sends them" if name == "buckets" else name
-        _print(f"\n{title}: predicted beside measured on {found.n_ranks} ranks (hockney, calibrated; no contention)")
+        _print(f"\n{title}: predicted beside measured on {found.n_ranks} ranks (fluid, calibrated)")
         _print(validate.table(rows).rstrip())
 
 
@@ -140,7 +140,7 @@ def _plan() -> list[PlanPoint]:
 def _say_plan(plan: Sequence[PlanPoint]) -> None:
     rows = [PLAN_COLUMNS, *plan_rows(plan)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(PLAN_COLUMNS))]
-    _print("\nResNet-50's gradients on DGX H100 nodes (hockney; contention is not modelled; price ASSUMED, nodes only)")
+    _print("\nResNet-50's gradients on DGX H100 nodes (price ASSUMED, nodes only)")
     for row in rows:
         _print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 

@@ -56,7 +56,7 @@ def _facts(found: Findings) -> dict[str, str]:
     return {
         "ranks": describe(notes),
         "software": f"commsim {made['commsim']}, Python {made['python']}, numpy {made['numpy']}",
-        "model": "hockney (both ends of a message held until delivery); contention is not modelled",
+        "model": "fluid: max-min fair sharing of every link, both ends of a message held until delivery",
         "all results": "checked after the timed iterations of every run, no element wrong",
     }
 

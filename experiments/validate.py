@@ -32,7 +32,7 @@ def compare(
     measured: Sequence[Result],
     system: System,
     *,
-    model: str = "hockney",
+    model: str = "fluid",
     group: str = "sweep",
     algorithm: Finder = find,
     matrix: Path | None = None,

@@ -96,20 +96,20 @@ class FatTree:
         levels = range(self.n_levels)
         counts = ([self.copies(level) for level in levels], [self._cables(level) for level in levels])
         shape = (np.array(column) for column in (self.down, self.up, self.parallel, *counts))
-        hops: Ints = climb(src, dst, np.stack(turns, axis=1), *shape)
+        hops: Ints = climb(src, dst, turns, *shape)
         return hops[:, : int((hops >= 0).any(axis=0).sum())]
 
-    def _digits(self, dst: Ints) -> list[Ints]:
+    def _digits(self, dst: Ints) -> Ints:
         """Zahavi: D-mod-k routing providing non-blocking traffic for shift permutations on fat trees, 2010."""
-        turns = []
-        for up, parallel in zip(self.up, self.parallel, strict=True):
-            turns.append(dst % (up * parallel))
+        turns = np.empty((len(dst), self.n_levels), dtype=np.int64)
+        for level, (up, parallel) in enumerate(zip(self.up, self.parallel, strict=True)):
+            np.remainder(dst, up * parallel, out=turns[:, level])
             dst = dst // up
         return turns
 
-    def _hashed(self, src: Ints, dst: Ints, seed: int) -> list[Ints]:
+    def _hashed(self, src: Ints, dst: Ints, seed: int) -> Ints:
         widths = enumerate(zip(self.up, self.parallel, strict=True))
-        return [pick(up * parallel, src, dst, seed, level) for level, (up, parallel) in widths]
+        return np.stack([pick(up * parallel, src, dst, seed, level) for level, (up, parallel) in widths], axis=1)
 
     def vertex_name(self, vertex: int) -> str:
         """``"host3"``, ``"leaf0"``, ``"level2switch5"``."""

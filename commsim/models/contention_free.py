@@ -377,7 +377,7 @@ def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mod
     path = pattern.path
     wire = together(pattern.copies, charged / (path.bandwidth_Bps * share))
     out_wait = in_wait = wire
-    if pattern.shared and model.adds_up_ports:
+    if model.adds_up_ports and pattern.shared:
         gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
         out_wait, in_wait = (together(pattern.copies, wait) for wait in _port_waits(pattern, wire, gap))
     waits = (wire, out_wait, in_wait)

@@ -22,16 +22,11 @@ class Pattern:
     src: Ints
     dst: Ints
     path: Path
+    topology: Topology
     one_each: bool
-    remote: Any  # array of bool, or True where no message is to oneself
-    both_ways: Any  # array of bool: one of its ends sends and receives
-    ports: Ints  # (n, 2): what its first and its last link share with other messages
-    shared: bool  # whether some port carries more than one message
     copies: Ints | None  # of messages that switches copy from one, or reduce to one: which set each belongs to, or -1
     out_weight: Any  # share of a message's bytes that its first link carries for it
     in_weight: Any  # the same of its last link
-    media: Ints  # (n, n_hops): of the links on its way, those that have the capacity
-    n_links: int
     n_bytes: Floats = field(init=False)  # carried so far
     charged: Floats = field(init=False)  # the same as the model counts them
 
@@ -46,6 +41,39 @@ class Pattern:
         return np.union1d(self.src, self.dst)
 
     @cached_property
+    def remote(self) -> Any:
+        """Array of bool, or True where no message is to oneself."""
+        here = self.src == self.dst
+        return ~here if here.any() else True
+
+    @cached_property
+    def both_ways(self) -> Any:
+        """Array of bool: one of its ends sends and receives."""
+        away = self.src != self.dst
+        sends, receives = (
+            np.bincount(end[away], minlength=self.topology.n_devices) > 0 for end in (self.src, self.dst)
+        )
+        both = sends & receives
+        return both[self.src] | both[self.dst]
+
+    @cached_property
+    def media(self) -> Ints:
+        """Of the links on its way, those that have the capacity: (n, n_hops)."""
+        return self.topology.links.on_medium(self.path.hops)
+
+    @cached_property
+    def ports(self) -> Ints:
+        """What its first and its last link share with other messages: (n, 2)."""
+        return _ports(self.path, self.topology)
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether some port carries more than one message."""
+        from commsim.hops import most_on_one
+
+        return most_on_one(self.ports, 2 * self.topology.n_links) > 1
+
+    @cached_property
     def crossed(self) -> Any:
         """Array of bool: another message goes the other way between the same two ranks; no fabric operation has it."""
         return crossed(self.src, self.dst, self.copies)
@@ -56,7 +84,7 @@ class Pattern:
         from commsim.hops import most_on_one
 
         if self.copies is None:
-            return most_on_one(self.media, self.n_links) <= 1
+            return most_on_one(self.media, self.topology.n_links) <= 1
         row, hop = (self.media != NO_LINK).nonzero()
         link, mine = self.media[row, hop], self.copies[row]
         each = np.where(mine >= 0, mine, len(self.src) + row)
@@ -81,21 +109,7 @@ class Traffic:
         return found
 
     def _new(self, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> Pattern:
-        from commsim.hops import most_on_one
-
-        path = self._topology.path(src, dst)
-        here = src == dst
-        n = max(int(src.max(initial=0)), int(dst.max(initial=0))) + 1
-        sends, receives = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-        sends[src[~here]] = receives[dst[~here]] = True
-        both = sends & receives
-        ports = _ports(path, self._topology)
-        shared = most_on_one(ports, 2 * self._topology.n_links) > 1
-        remote = ~here if here.any() else True
-        sets, media = copies_of(parts), self._topology.links.on_medium(path.hops)
-        return Pattern(
-            src, dst, path, one_each, remote, both[src] | both[dst], ports, shared, *sets, media, self._topology.n_links
-        )
+        return Pattern(src, dst, self._topology.path(src, dst), self._topology, one_each, *copies_of(parts))
 
     def add(self, pattern: Pattern, n_bytes: Any, charged: Any) -> None:
         """A step of a pattern has been carried."""
