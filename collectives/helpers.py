@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import Any
 
-from commsim import PROC_NULL, Exchange, Program, Rank, Step, where
+from commsim import PROC_NULL, Exchange, Program, Rank, Step, lanes, where
 from commsim.errors import ScheduleError
 from commsim.program import Lanes, PlainStep, unrolled
 
@@ -92,6 +92,11 @@ def pipelined(programs: Iterable[Iterator[Step]]) -> Iterator[Step]:
             return
         running = [program for program, _ in now]
         yield [e for _, step in now for e in _exchanges(step)]
+
+
+def staggered(programs: Iterable[Iterator[Step]]) -> Iterator[Step]:
+    """Programs that each begin one step behind the one before, and then go on by their own clocks."""
+    yield lanes(*programs, stagger=1)
 
 
 def _exchanges(step: PlainStep | tuple[()]) -> Sequence[Exchange]:

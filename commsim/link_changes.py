@@ -258,6 +258,6 @@ def without(topology: Topology, lost: NDArray[np.bool_]) -> Topology:
         return spliced(hops, broken, router(src[broken], dst[broken])) if broken.any() else hops
 
     classes = {name: number[own][number[own] >= 0] for name, own in topology.classes.items()}
-    found = replace(topology, links=left, route=route, classes=classes)
+    found = replace(topology, links=left, route=route, classes=classes, routed=None)
     require_connected(found)
     return found

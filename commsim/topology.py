@@ -109,6 +109,9 @@ class Topology:
         Name of a tier ("node", "leaf") to an array (n_vertices,): which group of it a vertex lies in, or -1.
     classes : mapping
         Name of a class of links ("nvlink") to their numbers. May be empty.
+    routed : array of bool (n_links,) or None
+        Links that some route takes; None: all. The others are there (a socket's, that no GPU sends by), and no bound
+        counts on them.
     """
 
     n_devices: int
@@ -117,6 +120,7 @@ class Topology:
     vertex_name: Callable[[int], str] = "vertex {}".format
     tiers: Mapping[str, Ints] = field(default_factory=dict)
     classes: Mapping[str, Ints] = field(default_factory=dict)
+    routed: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         require_possible(self.n_devices)
@@ -200,12 +204,16 @@ class Topology:
         )
 
     def crossing_Bps(self, groups: Ints) -> tuple[Floats, Floats]:
-        """Bandwidth out of and into each group of vertices: two arrays (n_groups,). `groups` as in ``tiers``."""
+        """Bandwidth out of and into each group of vertices: two arrays (n_groups,). `groups` as in ``tiers``.
+
+        Of the links that some route takes.
+        """
         n_groups = int(groups.max()) + 1
         src, dst = groups[self.links.src], groups[self.links.dst]
+        taken = True if self.routed is None else self.routed
 
         def through(end: Ints) -> Floats:
-            crossing = (src != dst) & (end >= 0)
+            crossing = (src != dst) & (end >= 0) & taken
             return np.bincount(end[crossing], self.links.bandwidth_Bps[crossing], n_groups).astype(np.float64)
 
         return through(src), through(dst)

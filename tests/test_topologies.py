@@ -10,7 +10,7 @@ import pytest
 import topologies
 from commsim.errors import InputError, RefusedError
 from commsim.topology import NO_LINK, Links, Topology
-from topologies.dgx import ASSUMED, superpod_tree
+from topologies.dgx import superpod_tree
 from topologies.fat_tree import FatTree
 
 TREES = {  # down, up, parallel
@@ -196,16 +196,16 @@ def test_dgx_routes(nodes):
         elif src // 8 == dst // 8:
             assert names == [f"node{src // 8}.gpu{src % 8}", f"node{src // 8}.nvswitch", f"node{dst // 8}.gpu{dst % 8}"]
         else:
-            assert names[1] == f"node{src // 8}.nic{src % 8}"
-            assert names[-2] == f"node{dst // 8}.nic{dst % 8}"
+            assert names[1:3] == [f"node{src // 8}.pcie{src % 8 // 2}", f"node{src // 8}.nic{src % 8}"]
+            assert names[-3:-1] == [f"node{dst // 8}.nic{dst % 8}", f"node{dst // 8}.pcie{dst % 8 // 2}"]
             same_unit = src // 256 == dst // 256
             if src % 8 == dst % 8 and same_unit:
-                assert len(vertices) == 5
-                assert words[2] == "leaf"
+                assert len(vertices) == 7
+                assert words[3] == "leaf"
             else:
-                assert words[2:-2] in (["leaf", "spine", "leaf"], ["leaf", "spine", "core", "spine", "leaf"])
+                assert words[3:-3] in (["leaf", "spine", "leaf"], ["leaf", "spine", "core", "spine", "leaf"])
                 assert "core" not in words or src // 1024 != dst // 1024
-    expected = {1, 3} | ({5, 7} if nodes > 1 else set()) | ({9} if nodes > 256 else set())
+    expected = {1, 3} | ({7, 9} if nodes > 1 else set()) | ({11} if nodes > 256 else set())
     assert set(lengths) == expected
 
 
@@ -217,7 +217,7 @@ def test_dgx_nodes_are_a_tier(nodes):
     assert len(node) == topology.n_vertices
     names = [topology.vertex_name(v) for v in np.flatnonzero(node == nodes - 1)]
     assert all(name.startswith(f"node{nodes - 1}.") for name in names)
-    assert len(names) == 9 + 8 * (nodes > 1)
+    assert len(names) == 9 + 4 + 2 + 8 * (nodes > 1)  # GPUs and plane, PCIe switches, sockets, NICs
     out_Bps, _ = topology.crossing_Bps(node)
     assert np.allclose(out_Bps, 8 * 393.7e9 / 8 * (nodes > 1))
 
@@ -267,11 +267,13 @@ def test_figures_of_dgx_can_be_given_and_the_assumed_ones_are_listed():
     path = dgx.topology.path(np.array([0, 0]), np.array([1, 8]))
     assert path.latency_s.tolist() == pytest.approx([10e-6, 2 * 0.9e-6 + 2 * 0.7e-6])
     assert path.bandwidth_Bps.tolist() == [1e9, 2e9]
-    assert set(ASSUMED) - set(dgx.assumed) == {"nvlink_latency", "in_network"}  # given; not there
-    assert set(ASSUMED) == {
-        *("nvlink_latency", "pcie_latency", "fabric_latency", "pcie bandwidth", "gamma", "price", "nvls", "in_network"),
+    assumed = topologies.dgx_h100.assumed
+    assert set(assumed) - set(dgx.assumed) == {"nvlink_latency", "in_network"}  # given; not there
+    assert set(assumed) == {
+        *("nvls", "pcie", "nvlink_latency", "pcie_latency", "socket_latency", "fabric_latency", "hop_latency"),
+        *("price", "in_network"),
     }
-    assert all("20" in reason for reason in ASSUMED.values())  # each with its date
+    assert all("20" in reason for reason in assumed.values())  # each with its date
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,10 @@ VARIANTS = [  # (collective, spec)
     ("allreduce", "multi_leader:ranks_per_node=4,leaders=4,inter=rabenseifner"),
     ("allreduce", "nccl_tree:ranks_per_node=4,segments=3"),
     ("allreduce", "nccl_tree:ranks_per_node=8,segments=1"),
+    ("allreduce", "multi_ring:rings=0.1.2.3/0.2.1.3"),
+    ("allreduce", "multi_ring:rings=0.1*2,inter=circulant,segments=2"),
     ("allreduce", "node_split:inter=linear"),
+    ("allreduce", "node_split:ranks_per_node=4,intra=linear,segments=3"),
     ("allreduce", "node_split:inter=node_split"),
     ("allreduce", "node_split:inter=rabenseifner"),
     ("allreduce", "node_split:ranks_per_node=2,inter=recursive_doubling"),
@@ -61,6 +64,7 @@ VARIANTS = [  # (collective, spec)
     ("allreduce", "swing:variant=latency"),
     ("allreduce", "torus_bucket:parts=2"),
     ("allreduce", "torus_bucket:parts=4"),
+    ("allreduce", "torus_bucket:parts=2,segments=2"),
     ("allreduce", "torus_bucket:shape=2x2x2,parts=6"),
     ("allreduce", "torus_bucket:shape=2x4,parts=4"),
     ("allreduce", "trivance:variant=latency"),
@@ -111,6 +115,15 @@ VARIANTS = [  # (collective, spec)
 ]
 
 SPECS = PLAIN + VARIANTS
+
+
+LANES = {  # (collective, name or spec) that fork lanes, which hockney does not time
+    ("allreduce", "multi_ring"),
+    ("allreduce", "multi_ring:rings=0.1.2.3/0.2.1.3"),
+    ("allreduce", "multi_ring:rings=0.1*2,inter=circulant,segments=2"),
+    ("allreduce", "node_split:ranks_per_node=4,intra=linear,segments=3"),
+    ("allreduce", "torus_bucket:parts=2,segments=2"),
+}
 
 
 def takes(algorithm, n_ranks):

@@ -31,7 +31,7 @@ in_network : {"none", "reduce", "multicast", "both"}
     What the switches do themselves."""
 
 
-def _shared(
+def shared(
     overhead_s: float = 0.0,
     gap_s: float = 0.0,
     gamma_s_per_byte: float = 0.0,
@@ -51,26 +51,26 @@ def generator(make: Callable[..., Topology]) -> Callable[..., System]:
     ``gamma_s_per_byte``, ``in_network``, ``eager_limit_bytes`` and ``pair_efficiency``. The system is named by the spec
     that makes it again.
     """
-    own, extra = inspect.signature(make), inspect.signature(_shared).parameters
+    own, extra = inspect.signature(make), inspect.signature(shared).parameters
     signature = own.replace(parameters=[*own.parameters.values(), *extra.values()], return_annotation="System")
 
     @wraps(make)
     def factory(*args: Any, **given: Any) -> System:
         values = signature.bind(*args, **given).arguments
-        shared = {key: values[key] for key in extra if key in values}
-        endpoint, abilities = _shared(**shared)
-        topology = make(**{key: value for key, value in values.items() if key not in shared})
+        others = {key: values[key] for key in extra if key in values}
+        endpoint, abilities = shared(**others)
+        topology = make(**{key: value for key, value in values.items() if key not in others})
         if abilities and topology.n_vertices == topology.n_devices:
-            word = shared["in_network"]
+            word = others["in_network"]
             raise InputError(f"in_network={word}: {make.__name__} has no switches that could do so; leave it out")
-        return System(_spec(make.__name__, values), topology, endpoint, in_network=abilities)
+        return System(spec_of(make.__name__, values), topology, endpoint, in_network=abilities)
 
     factory.__signature__ = signature  # type: ignore[attr-defined]
     factory.__doc__ = (inspect.getdoc(make) or "") + SHARED_KEYS
     return factory
 
 
-def _spec(name: str, values: Mapping[str, Any]) -> str:
+def spec_of(name: str, values: Mapping[str, Any]) -> str:
     """The spec of a system in the words that people write."""
     return join_spec(name, {parser_for(key)[0]: _written(key, value) for key, value in values.items()})
 
@@ -83,6 +83,8 @@ def _written(key: str, value: Any) -> Any:
         return format_bandwidth(value).replace(" ", "")
     if key.endswith("_bytes"):
         return f"{value}B"
+    if key.endswith("_usd"):
+        return f"{value!r}USD"
     return format_time_short(value).replace(" ", "") if parse is parse_time else f"{value!r}s/B"
 
 

@@ -31,4 +31,9 @@ def require_shape(shape: tuple[int, ...]) -> None:
     InputError
     """
     if not shape or min(shape) < 1:
-        raise InputError(f"shape={'x'.join(map(str, shape))}: each size must be at least 1, as in shape=4x4x2")
+        raise InputError(f"shape={written(shape)}: each size must be at least 1, as in shape=4x4x2")
+
+
+def written(shape: tuple[int, ...]) -> str:
+    """``"4x4x2"``."""
+    return "x".join(map(str, shape))

@@ -46,7 +46,7 @@ def with_hosts(
     host = np.arange(n_hosts)
     router = host // hosts_per_router
     own = dict(tiers or {})
-    if hosts_per_router > 1 and n_routers > 1:
+    if n_routers > 1:
         n_vertices = int(max(links.src.max(initial=0), links.dst.max(initial=0), n_routers - 1)) + 1
         vertex = np.arange(n_vertices)
         own["router"] = np.where(vertex < n_routers, vertex, -1)

@@ -10,7 +10,7 @@ from commsim.errors import unknown_name
 from commsim.spec import build, split_spec
 from commsim.system import System
 from commsim.system_file import read_system
-from topologies.dgx import dgx_h100
+from topologies import abci, clouds, dgx, other_nodes, power9, slingshot, tori
 from topologies.dragonfly import dragonfly
 from topologies.dragonfly_plus import dragonfly_plus
 from topologies.fat_tree import xgft
@@ -18,6 +18,8 @@ from topologies.fully_connected import fully_connected
 from topologies.hybrid_cube_mesh import hybrid_cube_mesh
 from topologies.hyperx import hyperx
 from topologies.leaf_spine import leaf_spine
+from topologies.links import with_link_classes
+from topologies.machines import Machine
 from topologies.nvswitch_domain import nvswitch_domain
 from topologies.pcie_tree import pcie_tree
 from topologies.rail_only import rail_only
@@ -26,10 +28,15 @@ from topologies.slim_fly import slim_fly
 from topologies.star import star
 from topologies.torus import mesh, torus
 
-SYSTEMS: dict[str, Callable[..., System]] = {
+FAMILIES = (abci, clouds, dgx, other_nodes, power9, slingshot, tori)
+MACHINES: dict[str, Machine] = {
+    machine.name: machine for family in FAMILIES for machine in vars(family).values() if isinstance(machine, Machine)
+}
+"""Machines that exist, or did, by name: each with its sources and what is assumed."""
+
+GENERATORS: dict[str, Callable[..., System]] = {
     factory.__name__: factory
     for factory in (
-        dgx_h100,
         dragonfly,
         dragonfly_plus,
         fully_connected,
@@ -48,6 +55,10 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     )
 }
 
+_ALL: dict[str, Callable[..., System]] = {**GENERATORS, **MACHINES}
+SYSTEMS = {name: _ALL[name] for name in sorted(_ALL)}
+"""Every system by name."""
+
 
 def find(spec: str) -> System:
     """The system that a spec or a TOML file describes.
@@ -64,5 +75,5 @@ def find(spec: str) -> System:
     name, values = split_spec(spec)
     if name not in SYSTEMS:
         raise unknown_name("system", name, SYSTEMS)
-    system: System = build("system", name, SYSTEMS[name], values)
+    system: System = build("system", name, SYSTEMS[name], with_link_classes(values))
     return replace(system, name=spec)

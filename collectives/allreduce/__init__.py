@@ -13,6 +13,7 @@ from collectives.allreduce.knomial_rabenseifner import knomial_rabenseifner
 from collectives.allreduce.knomial_tree import knomial_tree
 from collectives.allreduce.linear import linear
 from collectives.allreduce.multi_leader import multi_leader
+from collectives.allreduce.multi_ring import multi_ring
 from collectives.allreduce.nccl_tree import nccl_tree
 from collectives.allreduce.node_split import node_split
 from collectives.allreduce.nvls import nvls
@@ -42,6 +43,7 @@ __all__ = [
     "knomial_tree",
     "linear",
     "multi_leader",
+    "multi_ring",
     "nccl_tree",
     "node_split",
     "nvls",

@@ -1,6 +1,7 @@
 """Node split: reduce-scatter in the node, an allreduce of each piece across nodes, allgather in the node.
 
-A node may have levels: 8x4 are 4 groups of 8 neighbouring ranks, the reduce-scatter in the groups comes first.
+A node may have levels: 8x4 are 4 groups of 8 neighbouring ranks, the reduce-scatter in the groups comes first. With
+several segments each is a lane, one step behind the one before: while one is inside nodes another is between them.
 """
 
 from __future__ import annotations
@@ -11,14 +12,26 @@ from typing import Any
 
 from collectives.grids import Shape, as_shape
 from collectives.helpers import largest_power_of_two
-from collectives.hierarchy import as_stages, chunks_of, node_stages, scratch_of, staged, staged_cost_s, stages_fit
-from collectives.parameters import EQUAL_NODES, equal_nodes_by_machine, together
-from commsim import COMMUTATIVE, ROUNDS_APART, Groups, Rank, Step, algorithm
+from collectives.hierarchy import (
+    as_stages,
+    chunks_of,
+    in_turn,
+    n_chunks,
+    node_stages,
+    of_segment,
+    scratch_of,
+    staged_cost_s,
+    stages_fit,
+)
+from collectives.parameters import EQUAL_NODES, SEGMENTS, equal_nodes_by_machine, together
+from commsim import COMMUTATIVE, ROUNDS_APART, Groups, Rank, Step, algorithm, lanes
 
 
-def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, **parts: Any) -> float:
-    """Σ T_intra(l_i, n/(l_1…l_(i-1))) + T_inter(p/l, n/l), l = Πl_i; ring: 2(l-1)α + (l-1)/l·n(2β + γ); one α and β"""
-    return staged_cost_s(node_stages(n_ranks, **parts), n_bytes, alpha, beta, gamma)
+def cost(
+    n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int = 1, **parts: Any
+) -> float:
+    """Σ T_intra(l_i, n/(l_1…l_(i-1))) + T_inter(p/l, n/l), l = Πl_i; ring: 2(l-1)α + (l-1)/l·n(2β + γ); one α and β; segments overlap"""
+    return segments * staged_cost_s(node_stages(n_ranks, **parts), n_bytes // segments, alpha, beta, gamma)
 
 
 def _across(n_ranks: int, n_bytes: int, groups: Groups, *, ranks_per_node: int | Shape, **given: Any) -> dict[str, Any]:
@@ -39,13 +52,27 @@ def _across(n_ranks: int, n_bytes: int, groups: Groups, *, ranks_per_node: int |
         as_stages(COMMUTATIVE, node_stages),
         as_stages(ROUNDS_APART, node_stages),
         EQUAL_NODES,
+        SEGMENTS,
         stages_fit(node_stages),
     ),
     source="Cho et al.: BlueConnect, MLSys 2019; Mikami et al.: Massively distributed SGD, arXiv 1811.05233, 2018",
     names={"Horovod": "NCCLHierarchical, NCCLTorus", "MSCCL++": "multi_nodes", "UCC": "cl/hier split_rail"},
 )
 def node_split(
-    rank: Rank, n_ranks: int, *, for_bytes: int, ranks_per_node: tuple[int, ...], intra: str = "ring", inter: str
+    rank: Rank,
+    n_ranks: int,
+    *,
+    for_bytes: int,
+    ranks_per_node: tuple[int, ...],
+    intra: str = "ring",
+    inter: str,
+    segments: int = 1,
 ) -> Iterator[Step]:
-    stages = node_stages(n_ranks, for_bytes=for_bytes, ranks_per_node=ranks_per_node, intra=intra, inter=inter)
-    yield from staged(rank, stages)
+    case = {"ranks_per_node": ranks_per_node, "segments": segments, "for_bytes": for_bytes}
+    stages = of_segment(node_stages, n_ranks, **case, intra=intra, inter=inter)
+    length = n_chunks(stages)
+    programs = [in_turn(rank, stages, segment * length, length) for segment in range(segments)]
+    if segments == 1:
+        yield from programs[0]
+    else:
+        yield lanes(*programs, stagger=1)

@@ -1,7 +1,8 @@
 """Bucket allreduce on a torus: rings along one dimension after the other, reduce-scatters there and allgathers back.
 
 With several parts the vector is cut in as many, each of which begins in another dimension (and, with twice as many as
-dimensions, half of them the other way round), so that all links of a torus are busy at once.
+dimensions, half of them the other way round), so that all links of a torus are busy at once. With several segments each
+part is a lane, and so is each segment of it, one step behind the one before: while one reduces another is on its way.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from math import prod
 from typing import Any
 
 from collectives.grids import Shape, near_square, nearest_shape, written
-from collectives.helpers import beside
+from collectives.helpers import beside, staggered
 from collectives.hierarchy import Stage, in_turn, split_stages
-from commsim import COMMUTATIVE, Constraint, Groups, Rank, Step, algorithm
+from collectives.parameters import SEGMENTS
+from commsim import COMMUTATIVE, Constraint, Groups, Rank, Step, algorithm, lanes
 
 
-def cost(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, shape: Shape, parts: int) -> float:
-    """2Σ(s_i - 1)α + (p-1)/p·n(2β + γ), s_i the sizes of the shape; β that of all links of a rank together"""
+def cost(
+    n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, shape: Shape, parts: int, segments: int
+) -> float:
+    """2Σ(s_i - 1)α + (p-1)/p·n(2β + γ), s_i sizes of the shape; β that of all links of a rank together; one segment"""
     steps = sum(size - 1 for size in shape)
     return 2 * steps * alpha + (n_ranks - 1) / n_ranks * n_bytes * (2 * beta + gamma)
 
@@ -27,7 +31,7 @@ def defaults(n_ranks: int, n_bytes: int, groups: Groups, **given: Any) -> dict[s
     return {"shape": near_square(n_ranks)}
 
 
-def _not_all_ranks(n_ranks: int, *, shape: Shape, parts: int) -> str | None:
+def _not_all_ranks(n_ranks: int, *, shape: Shape, **others: int) -> str | None:
     if min(shape) >= 1 and prod(shape) == n_ranks:
         return None
     *some, _ = nearest_shape(n_ranks, shape)
@@ -35,7 +39,7 @@ def _not_all_ranks(n_ranks: int, *, shape: Shape, parts: int) -> str | None:
     return f"shape={written(shape)} has {prod(shape)} places; try shape={written(whole)}"
 
 
-def _parts(n_ranks: int, *, shape: Shape, parts: int) -> str | None:
+def _parts(n_ranks: int, *, shape: Shape, parts: int, segments: int) -> str | None:
     n = len(shape)
     if parts in (1, n, 2 * n):
         return None
@@ -44,18 +48,21 @@ def _parts(n_ranks: int, *, shape: Shape, parts: int) -> str | None:
 
 @algorithm(
     "allreduce",
-    chunks=lambda n_ranks, *, shape, parts: n_ranks * parts,
+    chunks=lambda n_ranks, *, shape, parts, segments: n_ranks * parts * segments,
     cost=cost,
     defaults=defaults,
     constraints=(
         COMMUTATIVE,
         Constraint("shape of all ranks", _not_all_ranks),
         Constraint("parts by dimensions", _parts),
+        SEGMENTS,
     ),
     source="Barnett et al.: Global combine on mesh architectures with wormhole routing, IPPS 1993; several parts: "
     "Jain, Sabharwal: Optimal bucket algorithms for large MPI collectives on torus interconnects, ICS 2010",
 )
-def torus_bucket(rank: Rank, n_ranks: int, *, shape: tuple[int, ...], parts: int = 1) -> Iterator[Step]:
+def torus_bucket(
+    rank: Rank, n_ranks: int, *, shape: tuple[int, ...], parts: int = 1, segments: int = 1
+) -> Iterator[Step]:
     dimensions = list(range(len(shape)))
 
     def stages(part: int) -> list[Stage]:
@@ -63,4 +70,10 @@ def torus_bucket(rank: Rank, n_ranks: int, *, shape: tuple[int, ...], parts: int
         order = dimensions[turn:] + dimensions[:turn]
         return split_stages(shape, order, "ring", backwards=part >= len(shape))
 
-    yield from beside([in_turn(rank, stages(part), part * n_ranks, n_ranks) for part in range(parts)])
+    def piece(part: int, segment: int) -> Iterator[Step]:
+        return in_turn(rank, stages(part), (part * segments + segment) * n_ranks, n_ranks)
+
+    if segments == 1:
+        yield from beside([piece(part, 0) for part in range(parts)])
+    else:
+        yield lanes(*(staggered([piece(part, segment) for segment in range(segments)]) for part in range(parts)))
