@@ -413,7 +413,7 @@ def test_the_table_is_sorted_marked_and_as_wide_as_the_terminal(commsim, monkeyp
         assert max(map(len, prose)) <= width, max(prose, key=len)
         assert sum(line.startswith("*") for line in narrow) == 2
         assert any("all rows: type float32, redop sum" in line for line in narrow)
-        assert any("in full: reduce_broadcast:reduce=binomial,broadcast=binomial" in line for line in narrow)
+        assert any("in full: hierarchical:ranks_per_node=8,segments=1,intra_reduce=" in line for line in narrow)
 
 
 def test_the_version(commsim):
@@ -526,7 +526,15 @@ def test_the_readme_s_machine_is_read(commsim, tmp_path):
 def test_list_shows_everything(commsim):
     for what, words in {
         "algorithms": ("allreduce ring", "2(p-1)α", "Patarasuk", "Open MPI: 4 ring", "broadcast chain"),
-        "systems": ("dgx_h100", "nodes=1", "nic_bandwidth=49.21GB/s", "8 devices (H100)", "300 k$ a node", "xgft", "star"),
+        "systems": (
+            "dgx_h100",
+            "nodes=1",
+            "nic_bandwidth=49.21GB/s",
+            "8 devices (H100)",
+            "300 k$ a node",
+            "xgft",
+            "star",
+        ),
         "models": ("hockney", "loggp", "contention is not modelled"),
     }.items():
         code, out, _ = commsim("list", what)

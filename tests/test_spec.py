@@ -170,7 +170,7 @@ def test_open_parameters_are_chosen_for_the_case():
     }
     assert node_split.resolved(32, groups=8).params["inter"] == "rabenseifner"
     assert node_split.with_params(ranks_per_node=4).resolved(12).params["inter"] == "ring"
-    two_levels = "node_split:ranks_per_node=8x4,intra=ring,inter=rabenseifner"
+    two_levels = "node_split:ranks_per_node=8x4,intra=ring,inter=rabenseifner,segments=1"
     assert registry.find("allreduce", two_levels).spec == two_levels
     assert node_split.with_params(ranks_per_node=(8, 4)).resolved(64).spec == two_levels
     assert registry.find("broadcast", "chain").resolved(4, 2**20).params == {"segments": 8, "chains": 1}

@@ -66,9 +66,9 @@ def test_bisection_of_known_networks(system, expected_Bps):
 def test_tapers():
     assert tapers(TREE.topology) == [("leaf", 4, 2.0)]
     (tier, count, ratio), *_ = tapers(DGX.topology)
-    nic, nvlink = 393.7e9 / 8, 18 * 20.6e9
+    nic, pcie, nvlink = 393.7e9 / 8, 55.06e9, 18 * 20.6e9
     assert (tier, count) == ("node", 2)
-    assert ratio == pytest.approx((nic + nvlink) / nic)
+    assert ratio == pytest.approx((pcie + nvlink) / nic)
 
 
 def test_classes_of_links():
@@ -114,9 +114,9 @@ def test_rows_of_a_drawing():
     assert [name[word] for word in ("node0.gpu3", "node1.nvswitch", "node0.nic0", "leaf3", "spine0")] == [
         0,
         -1,
-        1,
         2,
         3,
+        4,
     ]
     assert rows(TORUS.topology) is None
     assert rows(topologies.dragonfly(2, **CABLE).topology) is None

@@ -204,7 +204,7 @@ class _Machine:
             return f"node{node}.{self.node.names[int(np.argmax(self.vertex[node] == vertex))]}"
         assert self.fabric is not None
         place = vertex - self.first_nic
-        return f"port{place}" if place < self.fabric.n_devices else self.fabric.vertex_name(place)
+        return f"empty.nic{place}" if place < self.fabric.n_devices else self.fabric.vertex_name(place)
 
     def classes(self, links: Links) -> dict[str, Ints]:
         """Links by the words of the node's wires; those of the fabric by its own classes, or as ``nic``."""

@@ -30,7 +30,7 @@ from commsim import COMMUTATIVE, ROUNDS_APART, Groups, Rank, Step, algorithm, la
 def cost(
     n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int = 1, **parts: Any
 ) -> float:
-    """Σ T_intra(l_i, n/(l_1…l_(i-1))) + T_inter(p/l, n/l), l = Πl_i; ring: 2(l-1)α + (l-1)/l·n(2β + γ); one α and β; segments overlap"""
+    """Σ T_intra(l_i, n/(l_1…l_(i-1))) + T_inter(p/l, n/l), l = Πl_i; ring: 2(l-1)α + (l-1)/l·n(2β + γ)"""
     return segments * staged_cost_s(node_stages(n_ranks, **parts), n_bytes // segments, alpha, beta, gamma)
 
 
