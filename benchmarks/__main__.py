@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import collectives
-import topologies
-from commsim import Schedule, simulate, verify
+from benchmarks import engine
+from commsim import Schedule, verify
 from experiments.launch import commsim_on_ranks
 from experiments.output import read_results
 
@@ -33,25 +33,6 @@ def processes():
         command = [sys.executable, "-m", "experiments.cli", *words.split()]
         taken_s = median_s(lambda command=command: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
         print(f"commsim {words[:42]:<42} {taken_s:7.3f} s, {taken_s / idle_s:5.1f} x an empty Python")
-
-
-def engines():
-    """Simulation against only walking through the schedule."""
-    cases = [
-        (collectives.allreduce.ring, 1024),
-        (collectives.allreduce.rabenseifner, 16384),
-        (collectives.allreduce.rabenseifner, 65536),
-        (collectives.broadcast.binomial, 65536),
-    ]
-    for algorithm, n_ranks in cases:
-        star = topologies.star(hosts=n_ranks, bandwidth_Bps=25e9, latency_s=500e-9)
-        walked_s = median_s(lambda a=algorithm, n=n_ranks: sum(1 for _ in Schedule(a.resolved(n), n)))
-        taken_s = median_s(lambda a=algorithm, s=star: simulate(a, s, 2**20))
-        messages = simulate(algorithm, star, 2**20).n_messages
-        rate = f"{messages / taken_s / 1e6:6.1f} M messages/s"
-        print(
-            f"{algorithm.name:<13} {n_ranks:>6} ranks {taken_s:8.3f} s, {rate}, {taken_s / walked_s:.1f} x its schedule"
-        )
 
 
 def proofs():
@@ -82,6 +63,6 @@ def real_ranks():
 
 if __name__ == "__main__":
     processes()
-    engines()
+    engine.main()
     proofs()
     real_ranks()
