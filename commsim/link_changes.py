@@ -162,6 +162,8 @@ def _beside(topology: Topology, ends: list[NDArray[np.bool_]]) -> str:
 
 
 def _of_class(topology: Topology, name: str) -> NDArray[np.bool_]:
+    if not topology.classes:
+        raise InputError(f"class {name}: this system's links have no classes; write a pattern such as leaf*<->spine*")
     if name not in topology.classes:
         raise unknown_name("class of links", name, topology.classes)
     found = np.zeros(topology.n_links, dtype=bool)

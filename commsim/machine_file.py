@@ -174,14 +174,26 @@ def _told(table: Table, key: str, function: Callable[..., Any], *args: Any) -> A
 
 
 def _classes(tables: Tables, base: System | None) -> dict[str, Table]:
-    classes = tables.named("class")
-    for name, table in classes.items():
+    classes = {} if base is None else {name: _as_table(name, base.topology) for name in base.topology.classes}
+    for name, table in tables.named("class").items():
+        classes[name] = table
         table.only(LINK_KEYS)
         _figures(table, table)
         own = base.topology.classes.get(name) if base is not None else None
         if base is not None and own is not None and len(own):
             _same_as_base(table, name, base, int(own[0]))
     return classes
+
+
+def _as_table(name: str, topology: Topology) -> Table:
+    """A class of what the file extends, as a file would have it."""
+    links, own = topology.links, topology.classes[name]
+    if not len(own):
+        return Table(f"[class.{name}]", {})
+    bandwidth_Bps, latency_s = float(links.bandwidth_Bps[own[0]]), float(links.latency_s[own[0]])
+    is_shared = (links.media[own] != own).any()
+    duplex = {"duplex": "half"} if is_shared else {}
+    return Table(f"[class.{name}]", {"bandwidth": f"{bandwidth_Bps!r}B/s", "latency": f"{latency_s!r}s", **duplex})
 
 
 def _same_as_base(table: Table, name: str, base: System, link: int) -> None:
@@ -226,6 +238,8 @@ def _add_link(machine: _Machine, table: Table, classes: Mapping[str, Table]) -> 
         key = "latency" if latency_s is None else "bandwidth"
         raise table.error(None, f"{key} = … is missing, here or in its class")
     pairs = _pairs(machine, table)
+    if duplex != "simplex":  # a cable runs both ways: the same two vertices stand for one
+        pairs = list({frozenset(pair): pair for pair in reversed(pairs)}.values())[::-1]
     if len(pairs) * table.number("count", 1) > MAX_DEVICES:
         raise table.error("count", f"{len(pairs)} pairs of {table.number('count', 1)} cables are too many")
     pairs = [pair for pair in pairs for _ in range(table.number("count", 1))]

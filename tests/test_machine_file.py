@@ -162,6 +162,30 @@ def check_place(error, path, line):
         assert found in line.splitlines() or (line and line in found)
 
 
+def test_all_with_all_is_one_cable_each(tmp_path):
+    link = '[[link]]\nfrom = "a*"\nto = "a[0-3]"\nbandwidth = "1GB/s"\nlatency = "1us"\n'
+    topology = read(tmp_path, f'[[device]]\nname = "a[0-3]"\n{link}').topology
+    assert topology.n_links == 2 * 6
+    one_way = read(tmp_path, f'[[device]]\nname = "a[0-3]"\n{link}duplex = "simplex"\n').topology
+    assert one_way.n_links == 12
+    assert sorted(zip(one_way.links.src, one_way.links.dst, strict=True)) == sorted(
+        zip(topology.links.src, topology.links.dst, strict=True)
+    )
+
+
+def test_links_are_added_in_the_classes_of_what_a_file_extends(tmp_path):
+    read(tmp_path, GOOD)
+    more = '[[link]]\nfrom = "node0.gpu0"\nto = "node0.gpu1"\nclass = "{}"\n'
+    text = f'[topology]\nextends = "machine.toml"\n{more.format("pcie")}{more.format("nvlink")}'
+    topology = read(
+        tmp_path, text.replace('to = "node0.gpu1"\nclass = "nv', 'to = "node0.gpu2"\nclass = "nv'), "o.toml"
+    ).topology
+    assert rates(topology)["node0.gpu0→node0.gpu1"] == 32e9
+    assert rates(topology)["node0.gpu2→node0.gpu0"] == 450e9
+    assert (topology.links.media != np.arange(topology.n_links)).sum() == 9
+    assert len(topology.classes["nvlink"]) == 18
+
+
 def test_names_by_range():
     assert list(expanded("a[0-1].b[8-10]")) == ["a0.b8", "a0.b9", "a0.b10", "a1.b8", "a1.b9", "a1.b10"]
     assert expanded("a[0-1].b[8-10]")["a1.b9"] == (1, 9)

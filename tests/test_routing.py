@@ -195,7 +195,7 @@ def test_patterns():
         ("a->b->c", "is no pattern of links"),
         ("->leaf0", "is no pattern of links"),
         ("tier lef", "unknown tier 'lef'; did you mean 'leaf'"),
-        ("class nvlink", "unknown class of links 'nvlink'"),
+        ("class nvlink", "links have no classes; write a pattern such as leaf"),
     ):
         with pytest.raises(InputError, match=said):
             matching(topology, text)
