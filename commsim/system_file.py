@@ -73,13 +73,18 @@ def _system(
     generators: Mapping[str, Callable[..., System]],
     extended_by: tuple[Path, ...],
 ) -> System:
-    _known_keys("section", document, SECTIONS)
-    system = _built(path, document, tables, generators, extended_by)
-    endpoint = _table(document, "endpoint") if "endpoint" in document else {}
-    _known_keys("key of [endpoint]:", endpoint, ENDPOINT_KEYS)
+    for section in document:
+        if section not in SECTIONS:
+            raise EntryError(str(unknown_name("section", section, SECTIONS)), tables.line_of(section))
+    with tables.naming_lines("topology"):
+        system = _built(path, document, tables, generators, extended_by)
+    with tables.naming_lines("endpoint"):
+        table = _table(document, "endpoint") if "endpoint" in document else {}
+        _known_keys("key of [endpoint]:", table, ENDPOINT_KEYS)
+        endpoint = _endpoint(table, system.endpoint)
     system = replace(
         system,
-        endpoint=_endpoint(endpoint, system.endpoint),
+        endpoint=endpoint,
         assumed={**system.assumed, **{key: str(text) for key, text in tables.one("assumed").values.items()}},
         in_network={**system.in_network, **_in_network(tables.one("in_network"), system)},
         notes=_table(document, "notes") if "notes" in document else system.notes,
@@ -106,7 +111,7 @@ def _built(
     routing = {key: table.values[key] for key in ("routing", "seed") if key in table.values}
     if not isinstance(routing.get("seed", 0), int):
         raise table.error("seed", f"{routing['seed']!r} is not a whole number")
-    base = _extended(path, table, generators, extended_by) if "extends" in topology else None
+    base = _extended(path, tables, generators, extended_by) if "extends" in topology else None
     if base is None:
         return System(str(path), machine_topology(tables, None, routing))
     adds = routing or any(word in document for word in ADDING)
@@ -114,8 +119,9 @@ def _built(
 
 
 def _extended(
-    path: Path, table: Table, generators: Mapping[str, Callable[..., System]], extended_by: tuple[Path, ...]
+    path: Path, tables: Tables, generators: Mapping[str, Callable[..., System]], extended_by: tuple[Path, ...]
 ) -> System:
+    table = tables.one("topology")
     spec = table.text("extends")
     if not spec.endswith(".toml"):
         name, values = split_spec(spec)
@@ -130,7 +136,8 @@ def _extended(
     other = (path.parent / spec).resolve()
     if other in chain:
         raise table.error("extends", f"{spec} extends this file itself, by way of {len(chain)} files")
-    return read_system(path.parent / spec, generators, chain)
+    with tables.naming_lines("topology", "extends"):
+        return read_system(path.parent / spec, generators, chain)
 
 
 def _generated(topology: dict[str, Any], generators: Mapping[str, Callable[..., System]]) -> System:

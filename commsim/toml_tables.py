@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from commsim.errors import InputError, unknown_name
+from commsim.errors import CommsimError, InputError, RefusedError, unknown_name
 
 _HEADER = re.compile(r"\s*\[(\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\")\s*=")
@@ -98,6 +99,23 @@ class Tables:
             elif key := _KEY.match(line):
                 keys.setdefault(key[1].strip('"'), number)
 
+    def line_of(self, name: str) -> int | None:
+        """Of the first title of that name, or that begins with it."""
+        lines = (line for (title, _), (line, _) in self._places.items() if title.partition(".")[0] == name)
+        return next(lines, None)
+
+    @contextmanager
+    def naming_lines(self, name: str, key: str | None = None) -> Iterator[None]:
+        """Give what is wrong inside the line of `key`, else of the table's key that it names, else of the table."""
+        try:
+            yield
+        except (EntryError, RefusedError):  # what is refused is right by itself: devices that no link connects
+            raise
+        except CommsimError as error:
+            line, keys = self._places.get((name, 0), (None, {}))
+            wanted = key if key in keys else _named(keys, str(error))
+            raise EntryError(str(error), line if wanted is None else keys[wanted]) from None
+
     def each(self, name: str) -> list[Table]:
         """The tables of an array, ``[[name]]``."""
         rows = self._document.get(name, [])
@@ -122,3 +140,12 @@ class Tables:
         if not isinstance(row, dict):
             raise EntryError(f"{name} must be a table, [{name}]", None)
         return Table(f"[{name}]", row, *self._places.get((name, 0), ()))
+
+
+def _named(keys: Iterable[str], text: str) -> str | None:
+    """The key that an error is about: in quotes, or with its value, else any that it names."""
+    for form in ("'{}'", "{} ?=", r"{}(?!\w)"):
+        for key in keys:
+            if re.search(r"(?<!\w)" + form.format(re.escape(key)), text):
+                return key
+    return None

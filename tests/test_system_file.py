@@ -59,7 +59,7 @@ def test_switches_that_reduce_and_copy_are_a_key_of_the_generator(tmp_path):
     system = read(tmp_path, GOOD.replace("hosts = 4", 'hosts = 4\nin_network = "multicast"'))
     assert system.in_network == {"all": {"multicast"}}
     assert read(tmp_path, GOOD).in_network == {}
-    with pytest.raises(InputError, match=r"machine\.toml: unknown in_network 'cast'; did you mean 'multicast'"):
+    with pytest.raises(InputError, match=r"machine\.toml:5: unknown in_network 'cast'; did you mean 'multicast'"):
         read(tmp_path, GOOD.replace("hosts = 4", 'hosts = 4\nin_network = "cast"'))
     with pytest.raises(InputError, match="in_network=True: True is not a text"):
         read(tmp_path, GOOD.replace("hosts = 4", "hosts = 4\nin_network = true"))
@@ -168,3 +168,21 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CommsimError, match=r"binary\.toml: not TOML"):
         topologies.find(str(tmp_path / "binary.toml"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('"8GB/s"', '"8"', 'bandwidth = "8"'),
+        ("hosts = 4", "host = 4", "host = 4"),
+        ("hosts = 4", "", "generator = "),
+        ('gap = "2us"', "gap = 2", "gap = 2"),
+        ("efficiency = 0.5}", "efficiency = 2}", "message = "),
+        ("[notes]", "[note]", "[note]"),
+    ],
+)
+def test_a_mistake_has_its_line(tmp_path, old, new, line):
+    with pytest.raises(InputError) as error:
+        read(tmp_path, GOOD.replace(old, new))
+    number = int(str(error.value).split(":")[1])
+    assert (tmp_path / "machine.toml").read_text().splitlines()[number - 1].startswith(line)
