@@ -18,6 +18,7 @@ from commsim.errors import InputError, unknown_name
 from commsim.traffic import Traffic
 
 NANOSECOND_S = 1e-9
+MOST, MOST_PROCESSORS = 2**53, 1024
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _OPERATION = re.compile(r"(?:(\w+)\s*:\s*)?(send|recv|calc)\s+(\S+)((?:\s+[a-z]+\s+\S+)*)")
 _ORDER = re.compile(r"(\w+)\s+(i?requires)\s+(\w+)")
@@ -124,8 +125,12 @@ class _Reader:
         for word, value in given.items():
             if word not in _WORDS[kind]:
                 raise unknown_name(f"word of {kind} in {self._path}, line {self._line}:", word, _WORDS[kind])
-            if not value.isdigit():
-                raise self._wrong(f"{word} {value} is not a whole number of zero or more")
+            if not value.isdecimal() or int(value) > MOST:
+                raise self._wrong(f"{word} {value} is not a whole number from 0 to {MOST}")
+            if words[::2].count(word) > 1:
+                raise self._wrong(f"{word} stands twice")
+        if int(given.get("cpu", 0)) >= MOST_PROCESSORS:
+            raise self._wrong(f"cpu {given['cpu']}: a rank has at most {MOST_PROCESSORS}")
         if int(given.get("nic", 0)):
             raise self._wrong(
                 f"nic {given['nic']}: the route of a message is the system's; write nic 0 or leave it out"
@@ -135,6 +140,8 @@ class _Reader:
         if not re.fullmatch(r"\d+b?", size) or (kind == "calc" and size.endswith("b")):
             unit = "nanoseconds, such as 100" if kind == "calc" else "bytes, such as 8b"
             raise self._wrong(f"{kind} {size}: it takes a whole number of {unit}, zero or more")
+        if int(size.rstrip("b")) > MOST:
+            raise self._wrong(f"{kind} {size}: more than {MOST} is too much")
         peer = self._rank
         if kind != "calc":
             if _WORDS[kind][0] not in given:

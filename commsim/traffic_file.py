@@ -22,6 +22,7 @@ from commsim.traffic import Traffic
 from commsim.units import parse_bytes, parse_time
 
 COLUMNS = ("id", "after", "start", "src", "dst", "bytes", "compute", "label")
+MOST_BYTES = 2**53
 NEEDED = ("src", "dst", "bytes")
 
 
@@ -107,7 +108,7 @@ def _devices(system: System) -> Any:
     n = system.n_devices
 
     def device(text: str) -> int:
-        if text.isdigit():
+        if text.isdecimal():
             if int(text) < n:
                 return int(text)
             raise InputError(f"there is no device {text}; {system.name} has {n}, 0 to {n - 1}")
@@ -129,7 +130,10 @@ def _few(text: str, names: Iterable[str]) -> list[str]:
 def _bytes(text: str) -> int:
     if text.startswith("-"):
         raise InputError(f"{text} must be zero or more")
-    return parse_bytes(text)
+    n_bytes = parse_bytes(text)
+    if n_bytes > MOST_BYTES:
+        raise InputError(f"{text} is too much; a message has at most {MOST_BYTES} B")
+    return n_bytes
 
 
 def _predecessors(path: Path, places: list[int], ids: list[str], after: list[str]) -> Any:
