@@ -26,6 +26,7 @@ from experiments.output import formatter, provenance
 from experiments.table import Column
 
 GOAL_ENDING, CSV_ENDING = ".goal", ".csv"
+SHORTEST = 8  # characters that a name keeps in a narrow terminal
 
 
 def jobs_of(files: Sequence[Path], schedules: Sequence[str], system: System, dtype: str) -> list[Job]:
@@ -166,10 +167,14 @@ def _table(result: TrafficResult, facts: Mapping[str, Any], system: System, top:
 
 
 def _block(columns: Sequence[Column], width: int | None) -> list[str]:
-    total = sum(column.width + 2 for column in columns)
-    if width is not None and total > width:
-        widest = max(columns, key=lambda column: column.width if column.left else 0)
-        columns = [c.cut(max(c.width - (total - width), 8)) if c is widest else c for c in columns]
+    columns = list(columns)
+    while width is not None and (over := sum(column.width + 2 for column in columns) - width) > 0:
+        at = max(range(len(columns)), key=lambda number: columns[number].width if columns[number].left else 0)
+        widest = columns[at]
+        if not widest.left or widest.width <= SHORTEST:
+            break
+        runner_up = max((c.width for n, c in enumerate(columns) if c.left and n != at), default=0)
+        columns[at] = widest.cut(max(widest.width - over, min(runner_up, widest.width - 1), SHORTEST))
     rows = [[column.title for column in columns], *zip(*(column.cells for column in columns), strict=True)]
     return [
         "  ".join(c.padded(text).strip("\n") for c, text in zip(columns, row, strict=True)).rstrip() for row in rows
