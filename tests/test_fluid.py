@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 import topologies
 from commsim import COMMUTATIVE, algorithm, chunk, exchange, lanes, simulate
 from commsim.errors import ScheduleError
 from commsim.models import MODELS
-from commsim.models.fluid import MessageTable, play
+from commsim.models.fluid import Fluid, MessageTable, play
 from commsim.models.max_min import RATE, add, max_min_rates, network, remove, solve
 from tests.fluid_reference import readable
 from tests.variants import find
@@ -190,3 +192,28 @@ def test_an_eager_sender_goes_on_at_its_last_byte():
 
 def test_it_is_a_model_among_the_others():
     assert sorted(MODELS) == ["fluid", "hockney", "loggp"]
+
+
+ALIKE = ["ring", "recursive_doubling", "rabenseifner", "linear", "all_pairs"]  # ranks do alike: no one makes room
+
+
+@given(
+    name=st.sampled_from(ALIKE),
+    spec=st.sampled_from(["star:hosts=8", "xgft:down=4x2,up=1x1"]),
+    n_elements=st.integers(1, 10**6),
+    more=st.integers(1, 10**6),
+    slower=st.floats(0.05, 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_time_never_falls_when_bytes_grow_or_links_slow(name, spec, n_elements, more, slower):
+    one, shape = find(("allreduce", name)), "{},bandwidth={}MB/s,latency=1us,overhead=200ns,gamma=50ps/B"
+    fast, slow = (topologies.find(shape.format(spec, rate)) for rate in (1000, 1000 * slower))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "events", Fluid(shortcuts=False))
+        for model in ("fluid", "events"):
+            base = simulate(one, fast, 32 * n_elements, model=model)
+            grown = simulate(one, fast, 32 * (n_elements + more), model=model)
+            slowed = simulate(one, slow, 32 * n_elements, model=model)
+            assert base.time_s <= grown.time_s * (1 + 1e-9)
+            assert base.time_s <= slowed.time_s * (1 + 1e-9)
+            np.testing.assert_allclose(slowed.link_bytes, base.link_bytes)
