@@ -335,4 +335,4 @@ def test_a_route_there_and_back_over_one_half_duplex_cable_is_refused():
 def test_hockney_still_refuses_what_a_shared_cable_cannot_carry():
     hosts = half(TREE, "leaf0<->spine*")
     with pytest.raises(ImpossibleResultError, match=r"leaf0|spine"):
-        simulate(collectives.alltoall.pairwise, hosts, "64MiB")
+        simulate(collectives.alltoall.pairwise, hosts, "64MiB", model="hockney")
