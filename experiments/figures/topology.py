@@ -162,7 +162,7 @@ def _marks(axes: Axes, topology: Topology, drawing: Drawing, xy: Floats, width: 
 
 def _name(axes: Axes, name: str, place: Floats, n: int, width: float) -> None:
     """The whole name where there is room, else its numbers."""
-    room = 16 * width / max(n, 1)
+    room = 13 * width / max(n, 1)
     short = name if len(name) <= room else ".".join(part for part in numbers(name) if part)
     if 0 < len(short) <= 1.6 * room:
         axes.annotate(
