@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ COMMUTING = (
     *(np.fmax, np.fmin, np.gcd, np.lcm, np.hypot, np.logaddexp, np.logaddexp2),
     *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.logical_and, np.logical_or, np.logical_xor),
 )
+UNNAMED = "user"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Operation:
 
     function: Callable[[Array, Array], Array]
     commutative: bool = False
-    name: str = "user"
+    name: str = UNNAMED
 
     def require(self, dtype: np.dtype[Any]) -> None:
         """Try it on a few elements.
@@ -94,7 +95,7 @@ def operation(op: str | Operation | Callable[[Array, Array], Array]) -> Operatio
     if not callable(op):
         raise InputError(f"op={op!r} is neither a name nor a function")
     commutes = bool(getattr(op, "commutative", op in COMMUTING))
-    return Operation(op, commutes, getattr(op, "__name__", "user"))
+    return Operation(op, commutes, getattr(op, "__name__", UNNAMED))
 
 
 def _in_file(text: str) -> Operation | Callable[[Array, Array], Array]:
@@ -112,4 +113,6 @@ def _in_file(text: str) -> Operation | Callable[[Array, Array], Array]:
     found: Any = vars(module).get(wanted)
     if not callable(found) and not isinstance(found, Operation):
         raise InputError(f"--op {text}: {name} has no function {wanted!r}")
+    if isinstance(found, Operation) and found.name == UNNAMED:
+        return replace(found, name=wanted)
     return found  # type: ignore[no-any-return]
