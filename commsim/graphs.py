@@ -38,6 +38,18 @@ def from_networkx(
     ------
     InputError
         Naming the edge and the attribute that is missing or impossible, or devices that are not connected.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> from commsim import System, from_networkx
+    >>> graph = nx.Graph()
+    >>> graph.add_nodes_from(["gpu0", "gpu1", "gpu2"], device=True)
+    >>> graph.add_node("switch", device=False)
+    >>> for gpu in ("gpu0", "gpu1", "gpu2"):
+    ...     graph.add_edge(gpu, "switch", bandwidth_Bps="450GB/s", latency_s="500ns")
+    >>> System("mine", from_networkx(graph)).n_devices
+    3
     """
     marked = any("device" in data for _, data in graph.nodes(data=True))
     is_device = {node: bool(data.get("device", not marked)) for node, data in graph.nodes(data=True)}

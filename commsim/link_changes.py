@@ -99,6 +99,15 @@ def changed(system: System, changes: Sequence[LinkChange]) -> System:
         If a change meets no link (names the nearest), or contradicts what a link is.
     RefusedError
         If what failed leaves devices apart; names a pair.
+
+    Examples
+    --------
+    >>> import topologies
+    >>> from commsim import LinkChange, changed
+    >>> ring = topologies.torus(shape=(6,), bandwidth_Bps=25e9, latency_s=5e-7)
+    >>> broken = changed(ring, [LinkChange("host0<->host1", failed=True), LinkChange("host2", factor=0.5)])
+    >>> broken.topology.n_links
+    10
     """
     topology = system.topology
     lost = np.zeros(topology.n_links, dtype=bool)

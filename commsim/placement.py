@@ -36,6 +36,14 @@ def placed(system: System, placement: str, *, seed: int | None = None) -> System
         For an unknown placement, a seed that it does not take, or a file that is wrong: names file and line.
     RefusedError
         If the system has no such tier.
+
+    Examples
+    --------
+    >>> import topologies
+    >>> from commsim import placed
+    >>> system = placed(topologies.dgx_h100(nodes=2), "round_robin")
+    >>> [system.topology.vertex_name(rank) for rank in range(3)]
+    ['node0.gpu0', 'node1.gpu0', 'node0.gpu1']
     """
     word, _, rest = placement.partition(":")
     known = {"packed", "round_robin", "by_rail", "random", "file"}
