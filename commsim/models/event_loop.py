@@ -112,7 +112,8 @@ def _pop(heap_s: Any, heap_id: Any, size: int) -> int:
 @njit(cache=True)
 def _grown(array: Any) -> Any:
     larger = np.empty(2 * len(array), dtype=array.dtype)
-    larger[: len(array)] = array
+    for i in range(len(array)):  # copying a slice would take two seconds more to compile
+        larger[i] = array[i]
     return larger
 
 
@@ -143,11 +144,15 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
     n_messages, n_slots, n_hops = len(m.src), len(net.flow), m.paths.shape[1]
     posted = np.zeros(n_messages, dtype=np.int8)
     arrived = np.zeros(n_messages, dtype=np.bool_)  # eager: the last byte is there
-    progress = gates.order_first[:-1].copy()
+    progress = np.empty(len(gates.waits), dtype=np.int64)
+    for gate in range(len(progress)):
+        progress[gate] = gates.order_first[gate]
     unit_free_s, port_free_s = np.zeros(len(out.reduced_s)), np.zeros(len(out.reduced_s))  # units: ranks and more
-    message_of, version = np.full(n_slots, -1), np.zeros(n_slots, dtype=np.int64)
+    message_of, version = np.zeros(n_slots, dtype=np.int64), np.zeros(n_slots, dtype=np.int64)
     left, since_s = np.zeros(n_slots), np.zeros(n_slots)
-    free_slots, n_free = np.arange(n_slots)[::-1].copy(), n_slots
+    free_slots, n_free = np.empty(n_slots, dtype=np.int64), n_slots
+    for slot in range(n_slots):
+        free_slots[slot] = n_slots - 1 - slot
     heap_s, heap_id, size = np.empty(1024 + len(gates.waits)), np.empty(1024 + len(gates.waits), dtype=np.int64), 0
     for gate in range(len(gates.waits)):
         if gates.waits[gate] == 0:

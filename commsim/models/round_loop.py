@@ -53,8 +53,9 @@ def advance(
         Rounds that were gone through; the rest is extrapolated.
     """
     n, n_sizes = len(src), len(n_bytes)
-    now, before = clock.copy(), clock.copy()
-    delivered = np.empty(n)
+    now, before, delivered = np.empty(len(clock)), np.empty(len(clock)), np.empty(n)
+    for rank in range(len(clock)):
+        now[rank] = before[rank] = clock[rank]
     latencies_s = 0.0
     done = 0
     while done < times:
@@ -90,7 +91,8 @@ def advance(
                     reduced[dst[m]] += left * reduction_s[0]
                 latencies_s += left * longest
                 break
-    clock[:] = now
+    for rank in range(len(clock)):
+        clock[rank] = now[rank]
     for m in range(n):
         end_s[m] = delivered[m] - latency_s[m] - overhead_s[(place[m] - shift) % n_sizes if n_sizes > 1 else 0]
     return latencies_s, done

@@ -53,18 +53,24 @@ def follow(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, taken_s: Any) 
             used[n_used] = link
             n_used += 1
         first[link + 1] += first[link]
-    flows, fill = np.empty(first[n_links], dtype=np.int32), first[:-1].copy()
+    flows, fill, count = (
+        np.empty(first[n_links], dtype=np.int32),
+        np.empty(n_links, np.int64),
+        np.empty(n_links, np.int64),
+    )
+    for link in range(n_links):
+        fill[link], count[link] = first[link], first[link + 1] - first[link]
+    live, n_live = np.empty(running, dtype=np.int64), 0
     for flow in range(n_flows):
         if left[flow] > 0:
+            live[n_live] = flow
+            n_live += 1
             for hop in range(n_hops):
                 link = paths[flow, hop]
                 if link >= 0:
                     flows[fill[link]] = flow
                     fill[link] += 1
-    count = first[1:] - first[:-1]  # of running flows on each link
     rate, room, n_open = np.zeros(n_flows), np.zeros(n_links), np.zeros(n_links, dtype=np.int64)
-    live = np.flatnonzero(left > 0)
-    n_live = len(live)
     now = 0.0
     for _ in range(MOST_ROUNDS):
         if n_live == 0:
