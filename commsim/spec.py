@@ -42,8 +42,8 @@ def split_list(text: str) -> list[str]:
 
 
 def join_spec(name: str, values: Mapping[str, Any]) -> str:
-    """The inverse of :func:`split_spec`; values that are None are left out."""
-    items = [f"{key}={_written(value)}" for key, value in values.items() if value is not None]
+    """The inverse of :func:`split_spec`; values that are None or an empty text are left out."""
+    items = [f"{key}={_written(value)}" for key, value in values.items() if value is not None and value != ""]
     return name + (":" + ",".join(items) if items else "")
 
 

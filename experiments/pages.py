@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from collectives.registry import all_algorithms
 from commsim import Algorithm, CommsimError, Schedule
-from commsim.collective import COLLECTIVES, collective_named
+from commsim.collective import ALLREDUCE, COLLECTIVES, collective_named
 from commsim.errors import InputError
 from commsim.units import parse_bytes
 from experiments.choose import acceptor, chosen, proven
@@ -137,7 +137,7 @@ def _values(algorithm: Algorithm) -> dict[str, str]:
         "n_ranks": str(n_ranks),
         "pictured": f"{n_ranks} ranks{at}. Numbers beside senders are the chunks that they send (`s`: of scratch); "
         "below, every row of squares is what one rank has after the step.",
-        "note": CHANNELS if algorithm.names.get("NCCL") in ("Ring", "Tree") else "",
+        "note": _note(algorithm),
         "matrix": MATRIX if algorithm.collective.sizes_each else "",
         "cost": algorithm.formula or "no closed form",
         "constraints": algorithm.conditions or "everything",
@@ -154,6 +154,13 @@ def _values(algorithm: Algorithm) -> dict[str, str]:
         key: value.replace("|", "\\|") if key in ("cost", "constraints", "names") else value
         for key, value in values.items()
     }
+
+
+def _note(algorithm: Algorithm) -> str:
+    """What NCCL does otherwise under the same name."""
+    if algorithm.names.get("NCCL") not in ("Ring", "Tree"):
+        return ""
+    return CHANNELS + ("\n[multi_ring](multi_ring.md) has channels." if algorithm.collective is ALLREDUCE else "")
 
 
 def _in_fabric(algorithm: Algorithm, n_ranks: int) -> bool:

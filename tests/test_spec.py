@@ -15,7 +15,7 @@ def test_split_and_join_are_inverse():
     name, values = split_spec("node_split:ranks_per_node=8, inter = ring")
     assert (name, values) == ("node_split", {"ranks_per_node": "8", "inter": "ring"})
     assert split_spec(join_spec(name, values)) == (name, values)
-    assert join_spec("ring", {"segments": None}) == "ring"
+    assert join_spec("ring", {"segments": None, "rings": ""}) == "ring"
 
 
 def test_a_list_of_specs_keeps_parameters_with_their_name():
