@@ -191,6 +191,8 @@ def _layout(schedule: Schedule, n_bytes: int, dtype: str, counts: Ints | None) -
 
 def _refuse_impossible(spec: str, system: System, model: str, time_s: float, bound: float, done: Run) -> None:
     """Below a bound, the model's answer would be a lie."""
+    if not system.topology.n_links:
+        return  # one device
     links, busiest = system.topology.links, int(np.argmax(done.link_busy_s))
     busy_s = done.link_busy_s[busiest]
     if busy_s > time_s * (1 + TOLERANCE):
@@ -206,13 +208,21 @@ def _refuse_impossible(spec: str, system: System, model: str, time_s: float, bou
         )
 
 
+def _busiest_link(system: System, time_s: float, done: Run) -> list[tuple[float, str]]:
+    """Its share and a text; nothing where there are no links."""
+    if not system.topology.n_links:
+        return []
+    link = int(np.argmax(done.link_busy_s))
+    return [(float(done.link_busy_s[link]) / time_s, f"{system.topology.link_name(link)} {{}} busy")]
+
+
 def _bottleneck(system: System, time_s: float, done: Run) -> str:
     """What takes the largest share of the time: a link, a reduction unit, or the latencies of the steps."""
     if time_s == 0:
         return "nothing to do"
-    link, rank = int(np.argmax(done.link_busy_s)), int(np.argmax(done.reduction_s))
+    rank = int(np.argmax(done.reduction_s))
     shares = [
-        (float(done.link_busy_s[link]) / time_s, f"{system.topology.link_name(link)} {{}} busy"),
+        *_busiest_link(system, time_s, done),
         (float(done.reduction_s[rank]) / time_s, f"reduction on rank {rank} {{}} busy"),
         (min(done.latency_s / time_s, 1.0), f"latency of {format_count(done.n_steps, 'step')} {{}}"),
     ]

@@ -1,6 +1,7 @@
 """Machines as files: device by device, on top of others, with links other than built; every mistake has a line."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import collectives
 import topologies
-from commsim import simulate
+from commsim import Endpoint, simulate
 from commsim.errors import InputError
 from commsim.machine_file import expanded, filled
 
@@ -326,6 +327,10 @@ def test_a_machine_without_devices_is_refused(tmp_path):
             read(tmp_path, text)
     one = read(tmp_path, '[[device]]\nname = "alone"\n')
     assert (one.n_devices, one.topology.n_links) == (1, 0)
+    for model in ("hockney", "loggp", "fluid"):
+        assert simulate(collectives.allreduce.ring, one, "1MiB", model=model).time_s == 0
+    slow = replace(one, endpoint=Endpoint.uniform(gamma_s_per_byte=1e-9))
+    assert simulate(collectives.allreduce.ring, slow, "1MiB").bottleneck == "nothing to do"
 
 
 DOCS = Path(__file__).parents[1] / "docs" / "topologies.md"
