@@ -171,15 +171,23 @@ def simulate(
     straggler: Stragglers = None,
     jitter: Jitter = None,
     file: UserFile = None,
+    top: Annotated[
+        int, typer.Option("--top", min=0, help="show so many of the busiest links, and the bytes of each tier")
+    ] = 0,
+    links: Annotated[Path | None, typer.Option("--links", help="write every link's load to FILE.csv")] = None,
+    timeline: Annotated[Path | None, typer.Option("--timeline", help="write every message to FILE.csv")] = None,
     style: Format = "table",
     output: Output = None,
 ) -> None:
     """Predict the time of algorithms on a system."""
+    from experiments.details import Details
     from experiments.output import formatter
     from experiments.predict import predict
+    from experiments.table import terminal_width
 
     formatter(style, output)
-    results, facts, left_out = predict(
+    details = Details(top, links, timeline)
+    results, facts, left_out, machine = predict(
         collective,
         algorithm,
         file,
@@ -195,8 +203,12 @@ def simulate(
         degrade=degrade or (),
         fail=fail or (),
         disturbance=disturbance(skew, straggler, jitter, seed),
+        timeline=timeline is not None,
     )
+    details.write(results, machine.topology)
     _show(results, facts, left_out, style, output)
+    if style == "table":
+        sys.stdout.write(details.text(results, machine.topology, terminal_width()))
 
 
 @app.command("traffic")

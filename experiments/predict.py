@@ -38,8 +38,9 @@ def predict(
     degrade: Sequence[str] = (),
     fail: Sequence[str] = (),
     disturbance: Disturbance = NO_DISTURBANCE,
-) -> tuple[list[commsim.Result], dict[str, Any], list[LeftOut]]:
-    """Results, facts for people, and what was left out. Parameters as the command line has them.
+    timeline: bool = False,
+) -> tuple[list[commsim.Result], dict[str, Any], list[LeftOut], commsim.System]:
+    """Results, facts for people, what was left out, and the system. Parameters as the command line has them.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def predict(
     results, left_out, impossible = [], list(choice.left_out), False
     cases = [(n_bytes, one) for n_bytes in moved.sizes for one in choice.algorithms]
     options: dict[str, Any] = {"n_ranks": ranks, "model": model, "root": root, "dtype": dtype, "counts": moved.counts}
-    options["disturbance"] = disturbance
+    options |= {"disturbance": disturbance, "timeline": timeline}
     for n_bytes, one in track(cases, "simulating", len(cases), shown=len(cases) > 1):
         try:
             results.append(commsim.simulate(watched(one), machine, n_bytes, **options))
@@ -88,7 +89,7 @@ def predict(
     facts.update(moved.notes)
     if proof:
         facts["your algorithms"] = proof
-    return results, facts, left_out
+    return results, facts, left_out, machine
 
 
 def as_asked(

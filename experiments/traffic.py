@@ -20,13 +20,13 @@ from commsim.goal import read_goal, write_goal
 from commsim.models import MODELS
 from commsim.traffic import Job, TrafficResult, renamed, share_fabric, tier_loads
 from commsim.traffic_file import read_traffic, write_traffic
-from commsim.units import format_bytes, format_count, format_time, format_volume
+from commsim.units import format_bytes, format_count, format_time
+from experiments.details import block, busiest, link_columns, tier_columns
 from experiments.left_out import wrapped
 from experiments.output import formatter, provenance
 from experiments.table import Column
 
 GOAL_ENDING, CSV_ENDING = ".goal", ".csv"
-SHORTEST = 8  # characters that a name keeps in a narrow terminal
 
 
 def jobs_of(files: Sequence[Path], schedules: Sequence[str], system: System, dtype: str) -> list[Job]:
@@ -137,18 +137,12 @@ def _json(result: TrafficResult, facts: Mapping[str, Any], system: System, top: 
         "jobs": [vars(job) for job in result.jobs],
         "links": [
             {"link": topology.link_name(link), "n_bytes": float(result.link_bytes[link]), "busy_share": share}
-            for link, share in _busiest(result, top)
+            for link, share in busiest(result.link_bytes, result.link_busy_s, result.time_s, top)
         ],
         "tiers": [vars(load) for load in loads],
     }
     rows = list(result.rows(topology))
     return json.dumps({"provenance": provenance(**facts), "summary": summary, "rows": rows}, indent=1) + "\n"
-
-
-def _busiest(result: TrafficResult, top: int) -> list[tuple[int, float]]:
-    order = np.argsort(-result.link_busy_s, kind="stable")[:top]
-    time_s = result.time_s or 1.0
-    return [(int(link), float(result.link_busy_s[link]) / time_s) for link in order if result.link_bytes[link] > 0]
 
 
 def _table(result: TrafficResult, facts: Mapping[str, Any], system: System, top: int, width: int | None) -> str:
@@ -159,26 +153,17 @@ def _table(result: TrafficResult, facts: Mapping[str, Any], system: System, top:
         "engine": f"{format_count(result.n_messages, 'message')} in {format_time(result.wall_s)}{rate}",
     }
     lines = [f"# {part}" for key, value in said.items() for part in wrapped(f"{key}: {value}", width and width - 2)]
-    blocks = [_jobs(result), _slowest(result, system, top), _links(result, system, top), _tiers(result, system)]
+    loads = result.link_bytes, result.link_busy_s, result.time_s
+    blocks = [
+        _jobs(result),
+        _slowest(result, system, top),
+        ("busiest links", link_columns(system.topology, *loads, top)),
+        ("bytes that left the groups of each tier", tier_columns(system.topology, result.link_bytes, result.time_s)),
+    ]
     for title, columns in blocks:
         if columns and columns[0].cells:
-            lines += ["", title, *_block(columns, width)]
+            lines += ["", title, *block(columns, width)]
     return "\n".join(lines) + "\n"
-
-
-def _block(columns: Sequence[Column], width: int | None) -> list[str]:
-    columns = list(columns)
-    while width is not None and (over := sum(column.width + 2 for column in columns) - width) > 0:
-        at = max(range(len(columns)), key=lambda number: columns[number].width if columns[number].left else 0)
-        widest = columns[at]
-        if not widest.left or widest.width <= SHORTEST:
-            break
-        runner_up = max((c.width for n, c in enumerate(columns) if c.left and n != at), default=0)
-        columns[at] = widest.cut(max(widest.width - over, min(runner_up, widest.width - 1), SHORTEST))
-    rows = [[column.title for column in columns], *zip(*(column.cells for column in columns), strict=True)]
-    return [
-        "  ".join(c.padded(text).strip("\n") for c, text in zip(columns, row, strict=True)).rstrip() for row in rows
-    ]
 
 
 def _jobs(result: TrafficResult) -> tuple[str, list[Column]]:
@@ -218,24 +203,6 @@ def _slowest(result: TrafficResult, system: System, top: int) -> tuple[str, list
 
 def _at(time_s: float) -> str:
     return format_time(time_s) if time_s else "0 s"
-
-
-def _links(result: TrafficResult, system: System, top: int) -> tuple[str, list[Column]]:
-    found = _busiest(result, top)
-    return "busiest links", [
-        Column("link", "", [system.topology.link_name(link) for link, _ in found], 0, left=True),
-        Column("carried", "", [format_volume(float(result.link_bytes[link])) for link, _ in found], 0),
-        Column("busy", "", [f"{100 * share:.1f} %" for _, share in found], 8),
-    ]
-
-
-def _tiers(result: TrafficResult, system: System) -> tuple[str, list[Column]]:
-    loads = tier_loads(system.topology, result.link_bytes, result.time_s)
-    return "bytes that left the groups of each tier", [
-        Column("tier", "", [load.tier for load in loads], 0, left=True),
-        Column("bytes", "", [format_volume(load.n_bytes) for load in loads], 0),
-        Column("of capacity", "", [f"{100 * load.share:.1f} %" for load in loads], 8),
-    ]
 
 
 ROW = ("job", "id", "label", "src", "dst", "n_bytes", "start_s", "end_s", "done_s", "time_s", "least_s")

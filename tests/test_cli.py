@@ -61,6 +61,26 @@ def test_all_lists_what_refuses_and_why(commsim):
     assert re.search(r"left out: .*node_split.*: refuses 12 ranks \(equal nodes\)", out)
 
 
+def test_links_tiers_and_messages_are_told_on_demand(commsim, tmp_path):
+    links, messages = tmp_path / "links.csv", tmp_path / "messages.csv"
+    words = ("simulate", "allreduce", "-a", "ring", "-s", "dgx_h100:nodes=2", "--sizes", "1MiB", "--top", "2")
+    code, out, _ = commsim(*words, "--links", str(links), "--timeline", str(messages))
+    assert code == 0
+    assert re.search(r"ring, 1 MiB: busiest links\n link +carried +busy\n node0\.nic7→leaf7 +1\.966 MB", out)
+    assert re.search(r"bytes that left the groups of each tier\n tier .*\n device +31\.46 MB .*\n node +3\.932 MB", out)
+    rows = list(csv.DictReader(messages.read_text().splitlines()))
+    assert len(rows) == 30 * 16  # steps, ranks
+    assert sum(int(row["message_bytes"]) for row in rows) == 30 * 2**20
+    carried = sum(
+        float(row["link_bytes"])
+        for row in csv.DictReader(links.read_text().splitlines())
+        if re.search("nic.→leaf", row["link"])
+    )
+    assert carried == 2 * 30 * 2**16  # one cable leaves each node
+    code, _, err = commsim(*words, "--links", "links.txt")
+    assert (code, err) == (2, "commsim: --links links.txt: give a FILE.csv in a folder that exists\n")
+
+
 def test_the_price_is_shown_and_can_be_overridden(commsim):
     _, out, _ = commsim("simulate", "allreduce", "-a", "ring", "-s", "dgx_h100:nodes=2", "--sizes", "1KiB")
     assert "price: 600 k$, ASSUMED: 300,000 USD a node" in out
