@@ -67,15 +67,24 @@ def import_command(
     nodes: Annotated[int, typer.Option("--nodes", help="so many such nodes, their NICs on one switch (ASSUMED)")] = 1,
 ) -> None:
     """Write the machine that tools describe as a system file, which simulates at once; what was ASSUMED is marked."""
+    import tempfile
+
     import topologies
-    from commsim.errors import InputError
+    from commsim.errors import CommsimError, InputError
     from topologies.importers import imported
 
     if output.suffix != ".toml":
         raise InputError(f"-o {output}: a system file ends in .toml")
     description = imported(files, kind, nodes)
+    with tempfile.TemporaryDirectory() as folder:  # a file that was there stays, if this one cannot be used
+        draft = Path(folder) / output.name
+        draft.write_text(description.toml())
+        try:
+            machine = topologies.find(str(draft))
+        except CommsimError as error:
+            said = str(error).replace(str(draft), output.name)
+            raise InputError(f"{files[0]}: what it describes is no machine: {said}") from None
     output.write_text(description.toml())
-    machine = topologies.find(str(output))
     sys.stdout.write(
         f"{output}: {machine.n_devices} devices, from {description.source}; "
         f"ASSUMED: {', '.join(description.assumed) or 'nothing'}\n"

@@ -15,6 +15,7 @@ from experiments.figures.topology import network, rows
 from experiments.topology import bisection, degrees, diameter, empty_ports, kind_of, link_classes, remarks, tapers
 
 DATA = Path(__file__).parent / "data" / "machines"
+TWO_MORE = 'Ca 1 "H-3" # "c hca"\n[1] "H-4"[1] # 4xHDR\nCa 1 "H-4" # "d hca"\n[1] "H-3"[1] # 4xHDR\n'
 DOCS = Path(__file__).parents[1] / "docs" / "topologies.md"
 CABLE = {"bandwidth_Bps": 25e9, "latency_s": 5e-7}
 TORUS = topologies.torus((4, 4, 4), **CABLE)
@@ -201,6 +202,15 @@ def test_import_writes_what_simulates(tmp_path, command):
     assert failed.returncode == 2
     assert failed.stderr.startswith(f"commsim: {cut}:")
     assert failed.stderr.count("\n") == 1
+    assert not (tmp_path / "no.toml").exists()
+    apart = tmp_path / "apart.txt"
+    apart.write_text(
+        'Ca 1 "H-1" # "a hca"\n[1] "H-2"[1] # 4xHDR\nCa 1 "H-2" # "b hca"\n[1] "H-1"[1] # 4xHDR\n' + TWO_MORE
+    )
+    failed = command("import", apart, "-o", tmp_path / "no.toml")
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+    assert failed.stderr.startswith(f"commsim: {apart}: what it describes is no machine: ")
+    assert "there is no way from a.hca0 to c.hca0" in failed.stderr
     assert not (tmp_path / "no.toml").exists()
 
 

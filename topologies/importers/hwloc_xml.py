@@ -78,6 +78,7 @@ class _Reader:
                     self._inside(child, above, homes)
             elif kind == "PCIDev":
                 self._device(child, above)
+                self._inside(child, above, homes)
             else:
                 self._inside(child, homes.get(id(child), _home_in(child, homes) or above), homes)
 
