@@ -73,6 +73,8 @@ class Endpoint:
     eager_limit_bytes : int
         Messages of at most so many bytes are eager, where the model knows both kinds: the sender goes on at its last
         byte, whether or not the receiver is there. 0: none is.
+    message_rate_per_s : float
+        So many messages can begin on one port (the first or the last link of a route) in a second. 0: any number.
     gap_s : float
         LogGP's g: least time between two messages of one rank.
     reduction : BySize
@@ -85,14 +87,22 @@ class Endpoint:
     reduction: BySize = NO_REDUCTION_COST
     pair_efficiency: float = 1.0
     eager_limit_bytes: int = 0
+    message_rate_per_s: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.message_rate_per_s < float("inf"):
+            raise InputError(f"message_rate_per_s={self.message_rate_per_s} must be a finite number, zero or more")
         if not 0 < self.pair_efficiency <= 1:
             raise InputError(f"pair_efficiency={self.pair_efficiency} must be above 0 and at most 1")
         if self.eager_limit_bytes < 0:
             raise InputError(f"eager_limit_bytes={self.eager_limit_bytes} must be zero or more")
         if not 0 <= self.gap_s < float("inf"):
             raise InputError(f"gap_s={self.gap_s} must be a finite number, zero or more")
+
+    @property
+    def spacing_s(self) -> float:
+        """Least time between two messages that begin on one port."""
+        return 1 / self.message_rate_per_s if self.message_rate_per_s else 0.0
 
     @staticmethod
     def uniform(
@@ -101,11 +111,12 @@ class Endpoint:
         gamma_s_per_byte: float = 0.0,
         eager_limit_bytes: int = 0,
         pair_efficiency: float = 1.0,
+        message_rate_per_s: float = 0.0,
     ) -> Endpoint:
         """One figure each for all sizes: LogGP's o and g, and gamma."""
         throughput_Bps = 1 / gamma_s_per_byte if gamma_s_per_byte else float("inf")
         message, reduction = BySize(overhead_s=(overhead_s,)), BySize(rate=(throughput_Bps,))
-        return Endpoint(message, None, gap_s, reduction, pair_efficiency, eager_limit_bytes)
+        return Endpoint(message, None, gap_s, reduction, pair_efficiency, eager_limit_bytes, message_rate_per_s)
 
 
 @dataclass(frozen=True, eq=False)

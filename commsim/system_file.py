@@ -12,6 +12,7 @@
     [endpoint]
     gap = "0s"
     eager_limit = "8KiB"
+    message_rate = "200M/s"
     pair_efficiency = 0.5
     message = [{from = "0B", overhead = "0.9us", efficiency = 0.6}, {from = "64KiB", efficiency = 0.9}]
     both_ways = [{from = "0B", overhead = "1us", efficiency = 0.5}]
@@ -35,10 +36,10 @@ from commsim.machine_file import ADDING, CHANGING, machine_topology, with_change
 from commsim.spec import build, keys_of, split_spec
 from commsim.system import IN_NETWORK, BySize, Endpoint, System
 from commsim.toml_tables import EntryError, Table, Tables
-from commsim.units import parse_bandwidth, parse_bytes, parse_time, parser_for
+from commsim.units import parse_bandwidth, parse_bytes, parse_rate, parse_time, parser_for
 
 SECTIONS = ("topology", "endpoint", "notes", "assumed", "in_network", *ADDING, *CHANGING)
-ENDPOINT_KEYS = ("gap", "eager_limit", "pair_efficiency", "message", "both_ways", "reduction")
+ENDPOINT_KEYS = ("gap", "eager_limit", "message_rate", "pair_efficiency", "message", "both_ways", "reduction")
 
 
 def read_system(
@@ -185,6 +186,9 @@ def _endpoint(table: Mapping[str, Any], default: Endpoint) -> Endpoint:
         pair_efficiency=_parsed("pair_efficiency", _efficiency, table["pair_efficiency"])
         if "pair_efficiency" in table
         else default.pair_efficiency,
+        message_rate_per_s=_parsed("message_rate", parse_rate, table["message_rate"])
+        if "message_rate" in table
+        else default.message_rate_per_s,
         eager_limit_bytes=_parsed("eager_limit", parse_bytes, table["eager_limit"])
         if "eager_limit" in table
         else default.eager_limit_bytes,
@@ -251,6 +255,8 @@ def write_system(
     table: dict[str, Any] = {"gap": f"{endpoint.gap_s!r}s", "message": classes(endpoint.message, "efficiency", "")}
     if endpoint.eager_limit_bytes:
         table["eager_limit"] = f"{endpoint.eager_limit_bytes}B"
+    if endpoint.message_rate_per_s:
+        table["message_rate"] = f"{endpoint.message_rate_per_s!r}/s"
     if endpoint.pair_efficiency < 1:
         table["pair_efficiency"] = endpoint.pair_efficiency
     if endpoint.both_ways is not None:

@@ -86,6 +86,11 @@ def parse_money(text: str | float) -> float:
     return _parse(text, "price", _MONEY, "300000USD or 300kUSD")
 
 
+def parse_rate(text: str | float) -> float:
+    """Events per second of ``"200M/s"``; a bare number is refused."""
+    return _parse(text, "rate", {f"{prefix}/s": factor for prefix, factor in _DECIMAL.items()}, "200M/s")
+
+
 def parse_share(text: str | float) -> float:
     """``"5%"`` or ``"0.05"``."""
     return _parse(text, "share", {"%": 0.01}, "5% or 0.05", bare=True)
@@ -96,6 +101,7 @@ _PARSERS: dict[str, Callable[[str | float], float]] = {
     "_bytes": parse_bytes,
     "_Bps": parse_bandwidth,
     "_usd": parse_money,
+    "_per_s": parse_rate,
     "_s": parse_time,
 }
 

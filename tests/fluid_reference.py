@@ -38,10 +38,17 @@ def fair_rates(flows, capacity):
 class Fabric:
     """Flows on links: a flow's event fires at its last byte."""
 
-    def __init__(self, env, topology):
+    def __init__(self, env, topology, spacing_s=0.0):
         self.env, self.flows, self.left, self.since = env, {}, {}, 0.0
+        self.spacing_s, self.port_free_s = spacing_s, defaultdict(float)
         self.capacity = dict(enumerate(topology.links.bandwidth_Bps.tolist()))
         self.rates, self.round = {}, 0
+
+    def admit(self, ports):
+        """Until the ports at both ends take one more message."""
+        begin = max([self.env.now, *(self.port_free_s[port] for port in ports)])
+        self.port_free_s.update(dict.fromkeys(ports, begin + self.spacing_s))
+        return self.env.timeout(begin - self.env.now)
 
     def carry(self, links, n_bytes, ceiling):
         done = self.env.event()
@@ -91,6 +98,7 @@ class Transfer:
         m = self.message
         yield self.env.all_of([*self.sent.values(), *([] if m.eager else self.awaited.values())])
         yield self.env.timeout(m.overhead_s)
+        yield self.fabric.admit(m.ports)
         yield self.fabric.carry(m.links, m.n_bytes - m.eager, m.ceiling)
         self.left.succeed()
         yield self.env.timeout(m.latency_s)
@@ -105,9 +113,9 @@ class Machine:
     ``steps``: lists of messages, and forks, lists of lists of steps.
     """
 
-    def __init__(self, steps, topology, start_s):
+    def __init__(self, steps, topology, start_s, spacing_s=0.0):
         self.env, self.steps, self.start_s = simpy.Environment(), steps, start_s
-        self.fabric = Fabric(self.env, topology)
+        self.fabric = Fabric(self.env, topology, spacing_s)
         self.unit = [simpy.Resource(self.env) for _ in start_s]
         self.transfers = {}
         self.finish_s = [0.0] * len(start_s)
@@ -160,7 +168,8 @@ class Machine:
 
 Message = namedtuple(
     "Message",
-    "senders receivers links n_bytes ceiling overhead_s receive_overhead_s latency_s reduction_s eager",
+    "senders receivers links n_bytes ceiling overhead_s receive_overhead_s latency_s reduction_s eager ports",
+    defaults=((),),
 )
 Fork = namedtuple("Fork", "lanes")
 
@@ -207,6 +216,7 @@ class Written:
                 max((path.latency_s * stretch)[of_set]),
                 max(np.where(reduction >= 0, reduction * self.slow[dst], -1)[of_set]),
                 eager=bool(0 < limit >= n_bytes[of_set[0]] and copies[of_set[0]] < 0),
+                ports=[int(end[of_set[0]]) for end in (path.first, path.last) if end[of_set[0]] >= 0],
             )
             for of_set in sets
         ]
@@ -217,4 +227,6 @@ def readable(one, system, n_elements, n_ranks, disturbance=NO_DISTURBANCE):
     schedule = Schedule(one.resolved(n_ranks, 4 * n_elements), n_ranks)
     layout = Layout.of(schedule.space, one.collective, n_ranks, n_elements, 4)
     written = Written(schedule, layout, system, disturbance)
-    return Machine(written.steps, system.topology, disturbance.starts(n_ranks).tolist()).run()
+    return Machine(
+        written.steps, system.topology, disturbance.starts(n_ranks).tolist(), system.endpoint.spacing_s
+    ).run()

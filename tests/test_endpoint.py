@@ -11,6 +11,7 @@ from commsim.traffic import share_fabric
 from commsim.units import parse_bytes
 from tests.fluid_reference import readable
 from tests.test_fluid import two_rings
+from tests.test_traffic import of_messages
 from tests.variants import find
 
 PLAIN = "star:hosts={n},bandwidth=1GB/s,latency=1us,overhead=200ns,gap=700ns,gamma=100ps/B"
@@ -142,6 +143,7 @@ def test_it_comes_on_top_of_what_both_ways_cost(tmp_path):
         (",pair_efficiency=120%", "pair_efficiency=1.2 must be"),
         (",pair_efficiency=half", "pair_efficiency=half: share 'half' is not a number"),
         (",eager_limit=-1", "size '-1' is not a number"),
+        (",message_rate=5", "message_rate=5: rate '5': a unit is missing; write it like 200M/s"),
         (",eager_limt=8", "did you mean 'eager_limit'"),
     ],
 )
@@ -155,3 +157,35 @@ def test_the_spec_makes_the_system_again():
     assert one.name == "star:hosts=2,bandwidth=1GB/s,latency=1µs,eager_limit=8192B,pair_efficiency=0.5"
     assert topologies.find(one.name).endpoint == one.endpoint
     assert topologies.find("dgx_h100:nodes=1,eager_limit=8KiB").endpoint.eager_limit_bytes == 8192
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Message rate
+
+
+def test_a_port_takes_so_many_messages_a_second():
+    """Five empty messages to one device: the last is posted with the others, and begins four spaces later."""
+    star = topologies.find("star:hosts=6,bandwidth=1GB/s,latency=1us,message_rate=1M/s")
+    fan_in = of_messages([(sender, 0, 0) for sender in range(1, 6)])
+    found = share_fabric([fan_in.job(star)], star)
+    assert found.end_s == pytest.approx([2e-6, 3e-6, 4e-6, 5e-6, 6e-6])
+    apart = of_messages([(0, 3, 0), (1, 4, 0), (2, 5, 0)])
+    assert share_fabric([apart.job(star)], star).end_s == pytest.approx([2e-6] * 3)
+    here = of_messages([(0, 0, 0), (0, 0, 0)])
+    assert share_fabric([here.job(star)], star).time_s == 0
+
+
+@pytest.mark.parametrize("one", [find(("alltoall", "linear")), find(("allreduce", "recursive_doubling")), two_rings])
+def test_message_rates_equal_the_readable_reference(one):
+    system = topologies.find("xgft:down=3x2,up=1x1,bandwidth=1GB/s,latency=1us,message_rate=300k/s")
+    found = simulate(one, system, 4 * 6 * 50, model="fluid", disturbance=SOME)
+    np.testing.assert_allclose(found.finish_s, readable(one, system, 6 * 50, 6, SOME), rtol=1e-6)
+    plain = simulate(one, topologies.find(system.name.replace(",message_rate=300k/s", "")), 4 * 6 * 50, model="fluid")
+    assert found.time_s > plain.time_s
+
+
+@pytest.mark.parametrize("model", ["hockney", "loggp"])
+def test_models_without_ports_refuse_a_rate(model):
+    star = topologies.find("star:hosts=4,bandwidth=1GB/s,latency=1us,message_rate=1M/s")
+    with pytest.raises(RefusedError, match=f"{model} does not know .* message_rate is about; use the model fluid"):
+        simulate(find(("allreduce", "ring")), star, 4096, model=model)

@@ -30,7 +30,14 @@ def test_a_list_of_specs_keeps_parameters_with_their_name():
 
 def test_keys_are_the_factory_signature_without_units():
     own, shared = ["hosts", "bandwidth", "latency"], ["overhead", "gap", "gamma"]
-    assert list(keys_of(topologies.star)) == [*own, *shared, "in_network", "eager_limit", "pair_efficiency"]
+    assert list(keys_of(topologies.star)) == [
+        *own,
+        *shared,
+        "in_network",
+        "eager_limit",
+        "pair_efficiency",
+        "message_rate",
+    ]
 
 
 @pytest.mark.parametrize(

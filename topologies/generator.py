@@ -27,6 +27,8 @@ eager_limit_bytes : int
     Up to so many bytes the sender goes on at its last byte; none by default.
 pair_efficiency : float
     Share of the bandwidth that is left when two ranks send to each other in one step; 1 by default.
+message_rate_per_s : float
+    Messages that can begin on one port in a second; any number by default.
 in_network : {"none", "reduce", "multicast", "both"}
     What the switches do themselves."""
 
@@ -38,9 +40,11 @@ def shared(
     in_network: str = "none",
     eager_limit_bytes: int = 0,
     pair_efficiency: float = 1.0,
+    message_rate_per_s: float = 0.0,
 ) -> tuple[Endpoint, Mapping[str, frozenset[str]]]:
     """The keys that every generator has, after its own."""
-    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte, eager_limit_bytes, pair_efficiency)
+    more = (eager_limit_bytes, pair_efficiency, message_rate_per_s)
+    endpoint = Endpoint.uniform(overhead_s, gap_s, gamma_s_per_byte, *more)
     return endpoint, everywhere(in_network)
 
 
@@ -48,8 +52,8 @@ def generator(make: Callable[..., Topology]) -> Callable[..., System]:
     """A generator of systems from a function that makes their topology.
 
     It has the function's keys and, after them, those that all generators share: ``overhead_s``, ``gap_s``,
-    ``gamma_s_per_byte``, ``in_network``, ``eager_limit_bytes`` and ``pair_efficiency``. The system is named by the spec
-    that makes it again.
+    ``gamma_s_per_byte``, ``in_network``, ``eager_limit_bytes``, ``pair_efficiency`` and ``message_rate_per_s``. The
+    system is named by the spec that makes it again.
     """
     own, extra = inspect.signature(make), inspect.signature(shared).parameters
     signature = own.replace(parameters=[*own.parameters.values(), *extra.values()], return_annotation="System")
@@ -81,6 +85,8 @@ def _written(key: str, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if parse is parse_bandwidth:
         return format_bandwidth(value).replace(" ", "")
+    if key.endswith("_per_s"):
+        return f"{value!r}/s"
     if key.endswith("_bytes"):
         return f"{value}B"
     if key.endswith("_usd"):

@@ -217,6 +217,11 @@ def run(
     RefusedError
         If the schedule forks lanes, or asks of the fabric what the system's cannot do.
     """
+    if system.endpoint.message_rate_per_s:
+        raise RefusedError(
+            f"{system.name}: {model.name} does not know for how long a message takes a port, which message_rate is "
+            "about; use the model fluid"
+        )
     clocks = _Clocks(schedule, system, layout, model, timeline_ranks, disturbance)
     for block in schedule.blocks():
         if isinstance(block, Lanes):

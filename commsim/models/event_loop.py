@@ -17,7 +17,7 @@ from commsim.models.max_min import CHANGED, OLD, RATE, add, remove, solve
 
 GATE, BEGIN, FINISH, ARRIVE, DELIVER = 0, 1, 2, 3, 4  # kinds of events, in this order at one time
 KIND_BITS = 3
-SENDER, RECEIVER = 1, 2  # ends that are posted, as bits
+SENDER, RECEIVER, ADMITTED = 1, 2, 4  # ends that are posted, and that ports have taken it, as bits
 VERSION = 0x3FFFFFF  # of a flow's rate: an end that was foreseen for another one is stale
 TOGETHER = 1e-13  # relative: events so near each other happen at once
 
@@ -128,7 +128,19 @@ def _signal(gates: Any, gate: int, time_s: float, heap_s: Any, heap_id: Any, siz
 
 
 @njit(cache=True)
-def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
+def _admitted_s(way: Any, now: float, spacing_s: float, port_free_s: Any) -> float:
+    """When the ports at both ends of a route take one more message: so long after the one before."""
+    first = last = way[0]
+    for link in way:
+        if link >= 0:
+            last = link
+    begin_s: float = max(now, port_free_s[first], port_free_s[last])
+    port_free_s[first] = port_free_s[last] = begin_s + spacing_s
+    return begin_s
+
+
+@njit(cache=True)
+def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, out: Any) -> None:
     """Process all events. Gates that never open are left with ``waits`` above 0.
 
     Parameters
@@ -139,6 +151,8 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
         With a slot for every message that can be on its way at once.
     gap_s : float
         Least time between two messages of one sender.
+    spacing_s : float
+        Least time between two messages that begin on one port, the first or the last link of a route.
     out : Outcome
     """
     n_messages, n_slots, n_hops = len(m.src), len(net.flow), m.paths.shape[1]
@@ -148,6 +162,7 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
     for gate in range(len(progress)):
         progress[gate] = gates.order_first[gate]
     unit_free_s, port_free_s = np.zeros(len(out.reduced_s)), np.zeros(len(out.reduced_s))  # units: ranks and more
+    link_free_s = np.zeros(len(out.link_bytes))
     message_of, version = np.zeros(n_slots, dtype=np.int64), np.zeros(n_slots, dtype=np.int64)
     left, since_s = np.zeros(n_slots), np.zeros(n_slots)
     free_slots, n_free = np.empty(n_slots, dtype=np.int64), n_slots
@@ -200,6 +215,12 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, out: Any) -> None:
                 n_free += 1
             elif kind == BEGIN:
                 pair = m.pair[number]
+                if spacing_s > 0 and m.paths[pair, 0] >= 0 and not posted[number] & ADMITTED:
+                    posted[number] |= ADMITTED
+                    begin_s = _admitted_s(m.paths[pair], now, spacing_s, link_free_s)
+                    if begin_s > now:
+                        size = _push(heap_s, heap_id, size, begin_s, (number << KIND_BITS) | BEGIN)
+                        continue
                 if m.wire_bytes[number] > 0 and m.paths[pair, 0] >= 0:
                     n_free -= 1
                     slot = free_slots[n_free]
