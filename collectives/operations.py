@@ -41,6 +41,10 @@ class Operation:
     commutative: bool = False
     name: str = UNNAMED
 
+    def __call__(self, left: Array, right: Array) -> Array:
+        """The result, as of the function."""
+        return self.function(left, right)
+
     def require(self, dtype: np.dtype[Any]) -> None:
         """Try it on a few elements.
 
@@ -111,7 +115,7 @@ def _in_file(text: str) -> Operation | Callable[[Array, Array], Array]:
     except (Exception, SystemExit) as error:
         raise InputError(f"--op {text}: {type(error).__name__} while it was read: {error}") from None
     found: Any = vars(module).get(wanted)
-    if not callable(found) and not isinstance(found, Operation):
+    if not callable(found):
         raise InputError(f"--op {text}: {name} has no function {wanted!r}")
     if isinstance(found, Operation) and found.name == UNNAMED:
         return replace(found, name=wanted)

@@ -108,10 +108,10 @@ class _Walk:
     def _apply(self, messages: list[Messages]) -> list[Messages]:
         index = self._n_steps
         self._n_steps += 1
-        self._refuse_conflicts(messages, index)
-        moved = None  # a large step is expanded twice, not kept
+        moved = None  # a large step is expanded several times, not kept
         if all(_n_moves(part) <= MAX_ROWS_AT_ONCE for part in messages):
             moved = [_moves(part, None) for part in messages]
+        self._refuse_conflicts(messages, moved, index)
         sent = [[s.read(moves.src, moves.send_chunk) for s in self._states] for moves in moved or _all_moves(messages)]
         for moves, values in zip(moved or _all_moves(messages), sent, strict=True):
             for state, value in zip(self._states, values, strict=True):
@@ -144,25 +144,24 @@ class _Walk:
                     )
             done.append(mine)
 
-    def _refuse_conflicts(self, step: list[Messages], index: int) -> None:
+    def _refuse_conflicts(self, step: list[Messages], moved: list[Moves] | None, index: int) -> None:
         """Two writes to one chunk in a step, unless both are reductions, have no defined result."""
         if len(step) == 1 and (step[0].one_each or step[0].reduce):
             return  # a selection names no chunk twice
         if all(part.reduce for part in step):
             return
         n_chunks = self._schedule.space.n_chunks
-        keys, copies = [], []
-        for part in step:
-            for moves in _expanded(part):
-                keys.append(moves.dst * n_chunks + moves.receive_chunk)
-                copies.append(np.full(len(keys[-1]), not part.reduce))
-        if not keys:
+        keys, reduced = [], []
+        for moves in moved or _all_moves(step):
+            keys.append(moves.dst * n_chunks + moves.receive_chunk)
+            reduced.append(moves.reduce)
+        ordered = np.sort(np.concatenate(keys))
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if not len(twice):
             return
-        targets, copy = np.concatenate(keys), np.concatenate(copies)
-        unique, inverse, count = np.unique(targets, return_inverse=True, return_counts=True)
-        clash = copy & (count[inverse] > 1)
-        if clash.any():
-            rank, chunk = divmod(int(unique[inverse[np.argmax(clash)]]), n_chunks)
+        clash = [key[np.isin(key, twice)] for key, reduce in zip(keys, reduced, strict=True) if not reduce]
+        if any(len(key) for key in clash):
+            rank, chunk = divmod(int(np.concatenate(clash)[0]), n_chunks)
             raise ScheduleError(f"{self._schedule.at(index)}: chunk {chunk} of rank {rank} is written twice")
 
 

@@ -56,8 +56,7 @@ class Space:
 
     def n_from(self, buffer: Any) -> Any:
         """Chunks that a selection may reach from the beginning of a buffer on; in scratch the copies behind it too."""
-        copies = np.where(np.asarray(buffer) >= SCRATCH, self.n_scratch - (np.asarray(buffer) - SCRATCH), 1)
-        return int(copies) * self.n_data if copies.ndim == 0 else copies * self.n_data
+        return (1 + (buffer >= SCRATCH) * (self.n_scratch - 1 - (buffer - SCRATCH))) * self.n_data
 
     def first_of(self, buffer: Any) -> Any:
         """Number of the first chunk of a buffer.
@@ -67,14 +66,13 @@ class Space:
         ScheduleError
             If there is no such buffer.
         """
-        highest, lowest = np.max(buffer, initial=0), np.min(buffer, initial=0)
-        if lowest < 0 or highest >= SCRATCH + self.n_scratch or (not self.has_output and np.any(buffer == OUTPUT)):
-            raise ScheduleError(
-                f"there is no buffer {highest if lowest >= 0 else lowest}: the collective has "
-                f"{'an' if self.has_output else 'no'} output, and the algorithm declares scratch={self.n_scratch}"
-            )
-        place = np.where(np.asarray(buffer) >= SCRATCH, np.asarray(buffer) - SCRATCH + 1 + self.has_output, buffer)
-        return int(place) * self.n_data if place.ndim == 0 else place * self.n_data
+        for one in [buffer] if isinstance(buffer, int) else np.unique(buffer).tolist():
+            if not DATA <= one < SCRATCH + self.n_scratch or (one == OUTPUT and not self.has_output):
+                raise ScheduleError(
+                    f"there is no buffer {one}: the collective has {'an' if self.has_output else 'no'} output, and the "
+                    f"algorithm declares scratch={self.n_scratch}"
+                )
+        return (buffer - (buffer >= SCRATCH) * (SCRATCH - 1 - self.has_output)) * self.n_data
 
 
 @dataclass(frozen=True)

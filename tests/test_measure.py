@@ -6,7 +6,7 @@ import pytest
 import collectives
 import topologies
 from collectives import mpi, operations
-from collectives.registry import all_algorithms
+from collectives.registry import all_algorithms, find
 from commsim import execute_in_process, simulate
 from commsim.collective import ALLREDUCE, collective_named
 from commsim.errors import ExecutionError, InputError
@@ -87,6 +87,31 @@ def test_operations_are_tried_before_they_run():
             operations.operation(op).require(np.dtype("int32"))
     with pytest.raises(InputError, match="op=3 is neither a name nor a function"):
         operations.operation(3)
+
+
+class Longer:
+    """An object that can be called."""
+
+    def __call__(self, left, right):
+        return np.where(np.abs(left) < np.abs(right), right, left)
+
+
+def test_objects_are_operations_too(tmp_path):
+    path = tmp_path / "ops.py"
+    path.write_text(
+        "import numpy as np\nfrom functools import partial\nfrom collectives import Operation\n"
+        "maximal = Operation(np.maximum, commutative=True, name='maximal')\n"
+        "part = partial(np.add)\nnumber = 3\n"
+    )
+    found = operations.operation(f"{path}:maximal")
+    assert (found.commutative, found.name) == (True, "maximal")
+    for op in (found, Longer(), f"{path}:part"):
+        operations.operation(op).require(np.dtype("float32"))
+    vectors = np.array([[1, 5], [3, 2]])
+    ring = find("allreduce", "ring")
+    assert execute_in_process(ring, vectors, op=found).tolist() == [[3, 5], [3, 5]]
+    with pytest.raises(InputError, match="has no function 'number'"):
+        operations.operation(f"{path}:number")
 
 
 def test_only_what_is_known_to_commute_does():
