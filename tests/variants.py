@@ -38,6 +38,7 @@ VARIANTS = [  # (collective, spec)
     ("allreduce", "nccl_tree:ranks_per_node=8,segments=1"),
     ("allreduce", "multi_ring:rings=0.1.2.3/0.2.1.3"),
     ("allreduce", "multi_ring:rings=0.1*2,inter=circulant,segments=2"),
+    ("allreduce", "multi_ring:rings=0.1,inter=recursive_multiplying"),
     ("allreduce", "node_split:inter=linear"),
     ("allreduce", "node_split:ranks_per_node=4,intra=linear,segments=3"),
     ("allreduce", "node_split:inter=node_split"),
@@ -121,6 +122,7 @@ LANES = {  # (collective, name or spec) that fork lanes, which hockney does not 
     ("allreduce", "multi_ring"),
     ("allreduce", "multi_ring:rings=0.1.2.3/0.2.1.3"),
     ("allreduce", "multi_ring:rings=0.1*2,inter=circulant,segments=2"),
+    ("allreduce", "multi_ring:rings=0.1,inter=recursive_multiplying"),
     ("allreduce", "node_split:ranks_per_node=4,intra=linear,segments=3"),
     ("allreduce", "torus_bucket:parts=2,segments=2"),
 }

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from collectives.helpers import largest_power_of_two
-from collectives.hierarchy import Stage, in_turn, n_chunks
+from collectives.hierarchy import Stage, as_stages, in_turn, n_chunks, scratch_of
 from collectives.parameters import SEGMENTS
-from commsim import COMMUTATIVE, Constraint, Groups, Rank, Step, algorithm, lanes
+from commsim import COMMUTATIVE, ROUNDS_APART, Constraint, Groups, Rank, Step, algorithm, lanes
 from commsim.errors import RefusedError
 
 
@@ -62,8 +62,8 @@ def _n_chunks(n_ranks: int, *, rings: str, inter: str, segments: int) -> int:
     return segments * sum(n_chunks(_stages(n_ranks, order, inter)) for order in orders)
 
 
-def _scratch(n_ranks: int, *, rings: str, inter: str, segments: int) -> int:
-    return max(stage.n_scratch for stage in _stages(n_ranks, _orders(_whole(n_ranks, rings))[0], inter))
+def _first_lane(n_ranks: int, *, rings: str, inter: str, **case: int) -> list[Stage]:
+    return _stages(n_ranks, _orders(_whole(n_ranks, rings))[0], inter)
 
 
 def _across(n_ranks: int, n_bytes: int, groups: Groups, *, rings: str, **given: Any) -> Mapping[str, Any]:
@@ -75,9 +75,14 @@ def _across(n_ranks: int, n_bytes: int, groups: Groups, *, rings: str, **given: 
 @algorithm(
     "allreduce",
     chunks=_n_chunks,
-    scratch=_scratch,
+    scratch=scratch_of(_first_lane),
     defaults=_across,
-    constraints=(COMMUTATIVE, Constraint("rings of a node's ranks", _no_rings), SEGMENTS),
+    constraints=(
+        COMMUTATIVE,
+        Constraint("rings of a node's ranks", _no_rings),
+        SEGMENTS,
+        as_stages(ROUNDS_APART, _first_lane),
+    ),
     source="NCCL 2.30, src/graph/rings.cc and search.cc: rings over the links of a node, a channel each",
     names={"NCCL": "Ring, its channels", "RCCL": "Ring, its channels"},
 )

@@ -31,7 +31,8 @@ def cost(
     n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, *, segments: int = 1, **parts: Any
 ) -> float:
     """Σ T_intra(l_i, n/(l_1…l_(i-1))) + T_inter(p/l, n/l), l = Πl_i; ring: 2(l-1)α + (l-1)/l·n(2β + γ)"""
-    return segments * staged_cost_s(node_stages(n_ranks, **parts), n_bytes // segments, alpha, beta, gamma)
+    stages = of_segment(node_stages, n_ranks, segments=segments, **parts)
+    return segments * staged_cost_s(stages, n_bytes // segments, alpha, beta, gamma)
 
 
 def _across(n_ranks: int, n_bytes: int, groups: Groups, *, ranks_per_node: int | Shape, **given: Any) -> dict[str, Any]:
