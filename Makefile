@@ -37,6 +37,7 @@ bench: $(READY)
 docs: $(READY)
 	$(BIN)/python -m experiments.pages
 	$(BIN)/python -m experiments.topology_pages
+	$(BIN)/python -m experiments.workload_pages
 
 clean:
 	rm -rf $(VENV) commsim_quickstart

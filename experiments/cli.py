@@ -127,8 +127,11 @@ def _show(
 
 @app.command("list")
 def list_command(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="algorithms, systems or models")],
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="only those of which this is a part")] = None,
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="algorithms, systems, models or workloads")],
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="only those of which this is a part; of workloads, a spec or FILE too"),
+    ] = None,
     collective: Annotated[str | None, typer.Option("--collective", help="only algorithms of this one")] = None,
     library: Annotated[
         str | None, typer.Option("--library", help="only algorithms of this one: nccl, mpich, 'open mpi' …")
@@ -138,9 +141,10 @@ def list_command(
     ] = False,
     style: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
 ) -> None:
-    """List algorithms, systems and models.
+    """List algorithms, systems, models and workloads.
 
-    Algorithms with constraints, cost and source; systems with their keys, their defaults and what is assumed.
+    Algorithms with constraints, cost and source; systems with their keys, their defaults and what is assumed; workloads
+    with parameters, tensors, bytes of gradients and FLOPs of the forward pass of a sample.
     """
     from experiments.listing import Wanted, as_text, listed
     from experiments.table import terminal_width

@@ -17,6 +17,8 @@ from commsim.models import MODELS
 from commsim.spec import keys_of
 from commsim.units import format_bandwidth, format_count, format_money, format_time_short
 from experiments.left_out import wrapped
+from experiments.workloads import ddp
+from experiments.workloads import registry as workloads
 from topologies import MACHINES, SYSTEMS
 from topologies.machines import Machine
 
@@ -145,11 +147,40 @@ def _models(wanted: Wanted) -> Rows:
     return [{"model": name, "what": model.description} for name, model in MODELS.items()]
 
 
+def _workloads(wanted: Wanted) -> Rows:
+    """A row for each published form of each, or for the spec or file that is asked for."""
+    name = wanted.name or ""
+    asked = ":" in name or workloads.is_file(name)
+    return [_workload(spec) for spec in ([name] if asked else workloads.specs())]
+
+
+def _workload(spec: str) -> dict[str, Any]:
+    found = workloads.find(spec)
+    length = "" if found.tokens_per_sample == 1 else f" of {found.tokens_per_sample} tokens"
+    return {
+        "workload": spec,
+        "parameters": found.n_parameters,
+        "tensors": len(found.gradients),
+        "n_bytes": found.gradient_bytes,
+        "dtype": ", ".join(found.gradient_bytes_by_dtype),
+        "largest": f"{found.largest.name} {'x'.join(map(str, found.largest.shape))}",
+        "buckets": len(ddp.buckets(found)),
+        "flops": found.forward_flops,
+        "sample": found.sample + length,
+        "source": found.source,
+    }
+
+
 def _first_line(thing: Any) -> str:
     return (inspect.getdoc(thing) or "").splitlines()[0].replace("`", "")
 
 
-LISTS: dict[str, Callable[[Wanted], Rows]] = {"algorithms": _algorithms, "systems": _systems, "models": _models}
+LISTS: dict[str, Callable[[Wanted], Rows]] = {
+    "algorithms": _algorithms,
+    "systems": _systems,
+    "models": _models,
+    "workloads": _workloads,
+}
 
 
 def as_text(rows: Rows, style: str, width: int | None = None) -> str:
@@ -175,7 +206,11 @@ def as_text(rows: Rows, style: str, width: int | None = None) -> str:
 
 def _paragraph(row: dict[str, Any], width: int | None) -> str:
     """The name in front, then indented lines for each other column that says something."""
-    titles = ("collective", "algorithm", "system", "model")
+    titles = ("collective", "algorithm", "system", "model", "workload")
     head = " ".join(str(row[key]) for key in titles if key in row)
-    told = [(f"  {key:<12}", value) for key, value in row.items() if key not in titles and value]
+    told = [
+        (f"  {key:<12}", f"{value:,}" if isinstance(value, int) else value)
+        for key, value in row.items()
+        if key not in titles and value
+    ]
     return "\n".join([head, *(line for key, value in told for line in wrapped(f"{key}{value}", width, 14)), ""])

@@ -1,0 +1,115 @@
+"""Finds workloads by spec (``"gpt2:size=xl,dtype=bfloat16"``) or file (``config.json``, ``model.safetensors``)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+from commsim.errors import unknown_name
+from commsim.spec import build, split_spec
+from experiments.workloads import language, plain_convolutional, residual
+from experiments.workloads.hf_config import read_hf_config
+from experiments.workloads.safetensors_header import INDEX_ENDING, read_safetensors
+from experiments.workloads.workload import Workload
+
+_DTYPE = inspect.Parameter("dtype", inspect.Parameter.KEYWORD_ONLY, default="float32", annotation="str")
+
+
+def _in_any_dtype(make: Callable[..., Workload]) -> Callable[..., Workload]:
+    """The same with one more key, ``dtype``: the type of its gradients."""
+
+    @wraps(make)
+    def factory(*args: Any, dtype: str = "float32", **given: Any) -> Workload:
+        return make(*args, **given).in_dtype(dtype)
+
+    own = inspect.signature(make)
+    factory.__signature__ = own.replace(parameters=[*own.parameters.values(), _DTYPE])  # type: ignore[attr-defined]
+    return factory
+
+
+WORKLOADS: Mapping[str, Callable[..., Workload]] = {
+    make.__name__: _in_any_dtype(make)
+    for make in (
+        plain_convolutional.cifar10_quick,
+        plain_convolutional.alexnet,
+        plain_convolutional.vgg16,
+        plain_convolutional.vgg19,
+        residual.resnet18,
+        residual.resnet50,
+        residual.resnet101,
+        residual.resnet152,
+        language.vit_b_16,
+        language.bert,
+        language.gpt2,
+        language.gpt3,
+        language.llama2,
+        language.llama3,
+    )
+}
+"""Every built-in workload by name."""
+
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "alexnet": tuple(f"variant={name}" for name in ("torchvision", "caffe")),
+    **{
+        family: tuple(f"size={size}" for size in sizes)
+        for family, sizes in {
+            "bert": language.BERT,
+            "gpt2": language.GPT2,
+            "gpt3": language.GPT3,
+            "llama2": language.LLAMA2,
+            "llama3": language.LLAMA3,
+        }.items()
+    },
+}
+"""The published forms of those that have several."""
+
+
+READERS: Mapping[str, Callable[..., Workload]] = {
+    ".safetensors": read_safetensors,
+    INDEX_ENDING: read_safetensors,
+    ".json": read_hf_config,
+}
+"""Who reads a file, by its ending; the first that fits."""
+
+
+def specs() -> Iterator[str]:
+    """A spec for each form of each built-in workload."""
+    for name in WORKLOADS:
+        for variant in VARIANTS.get(name, ("",)):
+            yield f"{name}:{variant}" if variant else name
+
+
+def find(spec: str) -> Workload:
+    """The workload that a spec or a file describes.
+
+    A file ends in ``.json`` (a Hugging Face configuration, or an index of safetensors) or in ``.safetensors``; it takes
+    keys too: ``config.json:sequence_length=4096``.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown workload, key or size; names the nearest.
+    InputError
+        For a value that is none, or a file that cannot be read.
+    """
+    name, values = split_spec(spec)
+    workload: Workload = build("workload", name, _factory(name), values)
+    return replace(workload, name=spec)
+
+
+def is_file(name: str) -> bool:
+    """Whether a name is that of a file."""
+    return name.endswith(tuple(READERS))
+
+
+def _factory(name: str) -> Callable[..., Workload]:
+    for ending, read in READERS.items():
+        if name.endswith(ending):
+            return partial(read, Path(name))
+    if name not in WORKLOADS:
+        raise unknown_name("workload", name, WORKLOADS)
+    return WORKLOADS[name]
