@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import collectives
-from benchmarks import engine
+from benchmarks import engine, machines
 from commsim import Schedule, verify
 from experiments.launch import commsim_on_ranks
 from experiments.output import read_results
@@ -66,3 +66,4 @@ if __name__ == "__main__":
     engine.main()
     proofs()
     real_ranks()
+    machines.main()

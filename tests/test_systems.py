@@ -25,6 +25,10 @@ def nodes_of(machine, nodes):
     return n if n <= machine.most_nodes and n * machine.devices_per_node > 1 else None
 
 
+QUICK = {  # whose 512 ranks take seconds; the others are in the benchmarks
+    *("aws_p4d", "aws_p5", "aws_p5en", "aws_p6_b200", "azure_nd_a100", "azure_nd_h100", "gcp_a3_high", "gcp_a3_mega"),
+    *("dgx_h100", "dgx_b200", "mi300x", "dgx2"),
+}
 CASES = [(name, n) for name, one in MACHINES.items() for nodes in NODES if (n := nodes_of(one, nodes))]
 
 
@@ -69,19 +73,19 @@ def test_tiers_classes_and_names_cover_the_machine(name, nodes):
         assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize(("name", "nodes"), CASES)
+@pytest.mark.parametrize(("name", "nodes"), [case for case in CASES if case[1] <= 8 or case[0] in QUICK])
 def test_the_best_algorithm_comes_near_the_bound(name, nodes):
     """1 GiB, fluid: never below the bound (simulate refuses that), and within 1.3 of it but for five machines."""
     system = MACHINES[name](nodes)
     result = best(system, GIB)
     assert result.time_s >= result.bound_s * (1 - 1e-9)
-    if (name, nodes) not in MISSES:
+    if name not in MISSES:
         assert result.time_s <= 1.3 * result.bound_s, result.bottleneck
 
 
 def test_at_most_five_machines_miss():
-    assert len({name for name, _ in MISSES}) <= 5
-    assert set(MISSES) <= set(CASES)
+    assert len(MISSES) <= 5
+    assert set(MISSES) <= set(MACHINES)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

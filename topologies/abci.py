@@ -7,9 +7,7 @@ from topologies.dgx import A100_LINKS
 from topologies.fabrics import clos, slices
 from topologies.links import LINKS
 from topologies.machines import Machine, of_servers
-from topologies.servers import Server, pairs_of
-
-ALL_OF_FOUR = pairs_of("01 02 03 12 13 23", 2)
+from topologies.servers import ALL, Server
 
 abci_v = Machine(
     name="abci_v",
@@ -20,13 +18,13 @@ abci_v = Machine(
     nics="2 InfiniBand EDR, one for two GPUs",
     most_nodes=1088,
     links={
-        "nvlink": LINKS["nvlink2"],
+        "nvlink": LINKS["nvlink2"].times(2),
         "pcie": LINKS["pcie3_x16"],
         "socket": LINKS["upi_skylake"],
         "nic": LINKS["infiniband_edr"],
     },
     # a rack: 4 leaves of 17 NICs, 6 cables to each of 3 switches, each of which has 4 cables to each of 2 directors
-    build=of_servers(Server(4, 2, ALL_OF_FOUR, pcie_switches=2), slices((17, 4), (1, 3, 2), (1, 6, 4), 34)),
+    build=of_servers(Server(4, 2, ALL, pcie_switches=2), slices((17, 4), (1, 3, 2), (1, 6, 4), 34)),
     sources=(
         "ABCI repository: P2P matrix, two NVLinks between every pair, 2 Xeon 6148",
         "MLPerf v0.6 Fujitsu system description: 512 nodes, 2 NICs, EDR fat tree",

@@ -59,7 +59,7 @@ def _cloud(
             **({"nvls": NVLS} if switches == "both" else {}),
         },
         switches=switches,
-        hints=(lambda _: {}) if wiring is None else (lambda _: {"rings": RINGS_V100}),
+        hints=lambda nodes: {"rings": RINGS_V100} if wiring and nodes < 3 else {},  # beyond, the NIC is narrower
     )
 
 

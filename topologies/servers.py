@@ -113,7 +113,10 @@ class Server:
         return [device * self.nics // self.devices for device in range(self.devices)]
 
     def _tiers(self, n_vertices: int) -> dict[str, list[int]]:
-        """Modules, PCIe switches and sockets, where they are more than one and fewer than the devices."""
+        """Modules, PCIe switches and sockets, where they are more than one and fewer than the devices.
+
+        Sockets only where devices do not all reach each other without them.
+        """
         tiers = {}
         if 1 < self.pcie_switches < self.devices and self.wiring == "none":
             of = [-1] * n_vertices
@@ -124,7 +127,7 @@ class Server:
             of = [-1] * n_vertices
             of[: self.devices] = [device * self.modules // self.devices for device in range(self.devices)]
             tiers["module"] = of
-        if 1 < self.sockets < self.devices and self.wiring != SWITCH:
+        if 1 < self.sockets < self.devices and self.wiring not in (SWITCH, ALL):
             tiers["socket"] = self._sockets(n_vertices)
         return tiers
 
