@@ -25,7 +25,9 @@ def measured(name):
         return f"{head}: {error}"
     taken_s = time.perf_counter() - begin
     ratio = result.time_s / result.bound_s
-    return f"{head}: {ratio:.2f} x its bound, {result.algorithm}; built in {built_s:.2f} s, simulated in {taken_s:.1f} s"
+    return (
+        f"{head}: {ratio:.2f} x its bound, {result.algorithm}; built in {built_s:.2f} s, simulated in {taken_s:.1f} s"
+    )
 
 
 def main(*names):
