@@ -22,6 +22,10 @@ COUNTED = {
     "resnet50": (25_557_032, 161, 2_359_296, 99, 5),
     "resnet101": (44_549_160, 314, 2_359_296, 201, 8),
     "resnet152": (60_192_808, 467, 2_359_296, 303, 10),
+    "googlenet": (13_004_888, 187, 2_097_152, 123, 3),
+    "inception_v3": (27_161_264, 292, 2_457_600, 195, 5),
+    "inception_v3:auxiliary_heads=0": (23_834_568, 284, 2_048_000, 190, 5),
+    "densenet121": (7_978_856, 364, 1_024_000, 243, 3),
     "vit_b_16": (86_567_656, 152, 2_359_296, 77, 14),
     "bert:size=base": (110_106_428, 206, 23_440_896, 115, 14),
     "bert:size=large": (336_226_108, 398, 31_254_528, 223, 38),
@@ -47,6 +51,9 @@ MULTIPLY_ADDS = {
     "resnet50": 4.089,
     "resnet101": 7.801,
     "resnet152": 11.514,
+    "googlenet:auxiliary_heads=0": 1.498,
+    "inception_v3:auxiliary_heads=0": 5.713,
+    "densenet121": 2.834,
     "vit_b_16": 17.564,
 }
 
@@ -55,6 +62,9 @@ SHAPES = {
     "alexnet:variant=caffe": {"conv2.weight": (256, 48, 5, 5), "fc6.weight": (4096, 9216)},
     "vgg16": {"features.28.weight": (512, 512, 3, 3), "classifier.0.weight": (4096, 25088)},
     "resnet50": {"layer2.0.downsample.0.weight": (512, 256, 1, 1), "layer4.2.conv2.weight": (512, 512, 3, 3)},
+    "googlenet": {"inception4d.branch2.1.conv.weight": (288, 144, 3, 3), "aux2.fc1.weight": (1024, 2048)},
+    "inception_v3": {"Mixed_7c.branch3x3dbl_3b.conv.weight": (384, 384, 3, 1), "fc.weight": (1000, 2048)},
+    "densenet121": {"features.denseblock4.denselayer16.conv1.weight": (128, 992, 1, 1)},
     "vit_b_16": {"class_token": (1, 1, 768), "encoder.pos_embedding": (1, 197, 768)},
     "bert": {"bert.embeddings.word_embeddings.weight": (30522, 1024), "cls.predictions.bias": (30522,)},
     "gpt2:size=xl": {"transformer.wte.weight": (50257, 1600), "transformer.h.47.mlp.c_fc.weight": (1600, 6400)},
@@ -156,6 +166,7 @@ def test_gradients_in_another_type():
         ("gpt2:sice=xl", "unknown key of workload 'gpt2': 'sice'; did you mean 'size'?"),
         ("gpt2:sequence_length=2000", "a sequence of 2000 tokens; this network takes 1 to 1024"),
         ("resnet50:dtype=bfloat", "did you mean 'bfloat16'?"),
+        ("inception_v3:auxiliary_heads=2", "has 1 auxiliary head, or 0 without; 2 was asked for"),
         ("alexnet:variant=caffee", "did you mean 'caffe'?"),
     ],
 )

@@ -6,7 +6,7 @@ as its forward pass: ``image = yield from convolution("conv1", image, 64, 7, str
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, prod
 
@@ -88,6 +88,20 @@ def batch_norm(name: str, n_channels: int) -> Layers:
     statistics = (Tensor(f"{name}.{key}", (n_channels,), trainable=False) for key in ("running_mean", "running_var"))
     counter = Tensor(f"{name}.num_batches_tracked", (), "int64", trainable=False)
     yield replace(trained, tensors=(*trained.tensors, *statistics, counter))
+
+
+def normalised(
+    names: tuple[str, str], image: Image, n_out: int, kernel: Size, *, stride: int = 1, padding: Size = 0
+) -> Block:
+    """A convolution without bias, and its batch normalisation."""
+    out = yield from convolution(names[0], image, n_out, kernel, stride=stride, padding=padding, bias=False)
+    yield from batch_norm(names[1], n_out)
+    return out
+
+
+def joined(images: Sequence[Image]) -> Image:
+    """Activations of one extent, channels after channels."""
+    return replace(images[0], channels=sum(image.channels for image in images))
 
 
 def linear(name: str, n_in: int, n_out: int, *, n_rows: int = 1, bias: bool = True, turned: bool = False) -> Layers:

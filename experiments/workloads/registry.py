@@ -11,7 +11,7 @@ from typing import Any
 
 from commsim.errors import unknown_name
 from commsim.spec import build, split_spec
-from experiments.workloads import language, plain_convolutional, residual
+from experiments.workloads import densenet, inception, language, plain_convolutional, residual
 from experiments.workloads.hf_config import read_hf_config
 from experiments.workloads.safetensors_header import INDEX_ENDING, read_safetensors
 from experiments.workloads.workload import Workload
@@ -42,6 +42,9 @@ WORKLOADS: Mapping[str, Callable[..., Workload]] = {
         residual.resnet50,
         residual.resnet101,
         residual.resnet152,
+        inception.googlenet,
+        inception.inception_v3,
+        densenet.densenet121,
         language.vit_b_16,
         language.bert,
         language.gpt2,
@@ -54,6 +57,7 @@ WORKLOADS: Mapping[str, Callable[..., Workload]] = {
 
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "alexnet": tuple(f"variant={name}" for name in ("torchvision", "caffe")),
+    "inception_v3": tuple(f"auxiliary_heads={number}" for number in (1, 0)),
     **{
         family: tuple(f"size={size}" for size in sizes)
         for family, sizes in {

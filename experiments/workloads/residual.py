@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.workloads.layers import Block, Image, Layers, batch_norm, convolution, linear
+from experiments.workloads.layers import Block, Image, Layers, linear, normalised
 from experiments.workloads.workload import Workload
 
 
@@ -33,7 +33,7 @@ def _resnet(depth: int, blocks: tuple[int, ...]) -> Workload:
 
 
 def _layers(blocks: tuple[int, ...], with_bottlenecks: bool) -> Layers:
-    image = yield from normalised(("conv1", "bn1"), Image(3, 224, 224), 64, 7, stride=2)
+    image = yield from normalised(("conv1", "bn1"), Image(3, 224, 224), 64, 7, stride=2, padding=3)
     image = image.windowed(3, 2, padding=1)
     kernels, growth = ((1, 3, 1), 4) if with_bottlenecks else ((3, 3), 1)
     for stage, n_blocks in enumerate(blocks):
@@ -49,14 +49,8 @@ def _block(name: str, image: Image, width: int, kernels: tuple[int, ...], growth
     for index, kernel in enumerate(kernels):
         n_out = width * growth if index == len(kernels) - 1 else width
         names = (f"{name}.conv{index + 1}", f"{name}.bn{index + 1}")
-        out = yield from normalised(names, out, n_out, kernel, stride=stride if index == strided else 1)
+        step = stride if index == strided else 1
+        out = yield from normalised(names, out, n_out, kernel, stride=step, padding=kernel // 2)
     if out != image:
         yield from normalised((f"{name}.downsample.0", f"{name}.downsample.1"), image, width * growth, 1, stride=stride)
-    return out
-
-
-def normalised(names: tuple[str, str], image: Image, n_out: int, kernel: int, *, stride: int = 1) -> Block:
-    """A convolution that keeps the extent but for its stride, without bias, and its batch normalisation."""
-    out = yield from convolution(names[0], image, n_out, kernel, stride=stride, padding=kernel // 2, bias=False)
-    yield from batch_norm(names[1], n_out)
     return out
