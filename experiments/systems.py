@@ -104,7 +104,7 @@ def _halves_meet(system: System, per_node: int) -> bool:
 def _on_a_torus(shape: str, n_devices: int) -> str:
     lines = [size for size in shape.split("x") if size != "1"]
     segments = 4 if n_devices < 256 else 2
-    return f"torus_bucket:shape={'x'.join(lines)},parts={len(lines) * (1 + (n_devices < 256))},segments={segments}"
+    return f"torus_bucket:shape={'x'.join(lines)},parts={2 * len(lines)},segments={segments}"
 
 
 def _in_a_node(system: System, sizes: list[int]) -> list[str]:

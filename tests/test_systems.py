@@ -27,7 +27,7 @@ def nodes_of(machine, nodes):
 
 QUICK = {  # whose 512 ranks take seconds; the others are in the benchmarks
     *("aws_p4d", "aws_p5", "aws_p5en", "aws_p6_b200", "azure_nd_a100", "azure_nd_h100", "gcp_a3_high", "gcp_a3_mega"),
-    *("dgx_h100", "dgx_b200", "mi300x", "dgx2"),
+    *("dgx_h100", "dgx_b200", "mi300x", "dgx2", "k_computer", "tpu_v4", "sunway_taihulight"),
 }
 CASES = [(name, n) for name, one in MACHINES.items() for nodes in NODES if (n := nodes_of(one, nodes))]
 
