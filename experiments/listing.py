@@ -109,9 +109,14 @@ def _systems(wanted: Wanted) -> Rows:
 def _system(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
     keys = keys_of(factory)
     needed = [f"{key}=…" for key, p in keys.items() if p.default is p.empty]
-    optional = [f"{key}={shown(p.name, p.default)}" for key, p in keys.items() if p.default is not p.empty]
+    optional = _takes(factory)
     row = {"system": name, "what": _first_line(factory), "needs": ", ".join(needed), "takes": ", ".join(optional)}
     return {**row, **(_machine(MACHINES[name]) if name in MACHINES else dict.fromkeys(MACHINE_COLUMNS, ""))}
+
+
+def _takes(factory: Callable[..., Any]) -> list[str]:
+    """The keys that may be left out, with their defaults."""
+    return [f"{key}={shown(p.name, p.default)}" for key, p in keys_of(factory).items() if p.default is not p.empty]
 
 
 def _machine(machine: Machine) -> dict[str, str]:
@@ -167,6 +172,7 @@ def _workload(spec: str) -> dict[str, Any]:
         "buckets": len(ddp.buckets(found)),
         "flops": found.forward_flops,
         "sample": found.sample + length,
+        "takes": ", ".join(_takes(workloads.factory_of(spec))),
         "source": found.source,
     }
 

@@ -253,6 +253,9 @@ def test_a_configuration_takes_a_length_and_a_type(tmp_path):
         ([], "its JSON is a list; an object is needed"),
         (GPT2_XL | {"n_layer": None}, "'n_layer' is None; a positive whole number is needed"),
         (GPT2_XL | {"n_layer": 1.5}, "'n_layer' is 1.5; a positive whole number is needed"),
+        (GPT2_XL | {"n_layer": 10**9}, "a transformer of 1000000000 layers; give at most 10000"),
+        (GPT2_XL | {"add_cross_attention": True}, "'add_cross_attention' is True; only False is known"),
+        (BERT_LARGE | {"type_vocab_size": 4}, "'type_vocab_size' is 4; only 2 is known"),
         (GPT2_XL | {"n_head": 7}, "hidden size 1600 is no multiple of 7 heads"),
         (GPT2_XL | {"tie_word_embeddings": "no"}, "'tie_word_embeddings' is 'no'; true or false is needed"),
         (LLAMA3_8B | {"architectures": ["LlamaForSequence"]}, "unknown architecture in"),
@@ -283,9 +286,9 @@ def safetensors(path, tensors, *, cut=0):
 
 
 def test_safetensors_are_read_in_the_order_of_their_numbers(tmp_path):
-    tensors = {"h.10.w": ("BF16", (2, 3)), "h.2.w": ("F32", (5,)), "ids": ("I64", ())}
+    tensors = {"h10.w": ("BF16", (2, 3)), "h2.w": ("F32", (5,)), "ids": ("I64", ())}
     workload = find(str(safetensors(tmp_path / "model.safetensors", tensors)))
-    assert [tensor.name for tensor in workload.tensors] == ["h.2.w", "h.10.w", "ids"]
+    assert [tensor.name for tensor in workload.tensors] == ["h2.w", "h10.w", "ids"]
     assert [tensor.name for tensor in workload.buffers] == ["ids"]
     assert workload.gradient_bytes_by_dtype == {"float32": 20, "bfloat16": 12}
     assert workload.forward_flops is None
@@ -356,6 +359,9 @@ def test_list_workloads(commsim, tmp_path):
         "  n_bytes     102,228,128",
     ]
     rows = json.loads(commsim("list", "workloads", "--format", "json")[1])
+    assert {row["workload"]: row["takes"] for row in rows}["gpt2:size=xl"] == (
+        "size=small, sequence_length=chosen, dtype=float32"
+    )
     assert [row["workload"] for row in rows] == list(registry.specs())
     (row,) = json.loads(commsim("list", "workloads", written(tmp_path, GPT2_XL), "--format", "json")[1])
     assert (row["parameters"], row["sample"]) == (1_557_611_200, "sequence of 1024 tokens")

@@ -39,6 +39,12 @@ class _Config:
             raise InputError(f"{self.path}: {key!r} is {value!r}; true or false is needed")
         return value
 
+    def require(self, **known: Any) -> None:
+        """Refuse values that would mean tensors which are not known here; an absent key has the known value."""
+        for key, value in known.items():
+            if self.values.get(key, value) != value:
+                raise InputError(f"{self.path}: {key!r} is {self.values[key]!r}; only {value!r} is known")
+
     def architecture(self, known: Mapping[str, dict[str, bool]]) -> dict[str, bool]:
         """What the class that the file names has; the first known one where it names none."""
         named = self.values.get("architectures") or [next(iter(known))]
@@ -50,10 +56,8 @@ class _Config:
 
 
 def _bert(config: _Config, sequence_length: int | None) -> tuple[Layers, Extents]:
-    if not config.flag("tie_word_embeddings", True):
-        raise InputError(f"{config.path}: 'tie_word_embeddings' is false; only tied BERT is known")
-    if config.number("type_vocab_size", 2) != 2:
-        raise InputError(f"{config.path}: 'type_vocab_size' is {config.values['type_vocab_size']}; only 2 is known")
+    config.require(tie_word_embeddings=True, type_vocab_size=2, add_cross_attention=False)
+    config.require(position_embedding_type="absolute")
     of = Extents(
         config.number("vocab_size"),
         config.number("max_position_embeddings"),
@@ -75,6 +79,7 @@ def _bert(config: _Config, sequence_length: int | None) -> tuple[Layers, Extents
 
 
 def _gpt2(config: _Config, sequence_length: int | None) -> tuple[Layers, Extents]:
+    config.require(add_cross_attention=False)
     hidden = config.number("n_embd")
     of = Extents(
         config.number("vocab_size"),

@@ -101,7 +101,7 @@ def find(spec: str) -> Workload:
         For a value that is none, or a file that cannot be read.
     """
     name, values = split_spec(spec)
-    workload: Workload = build("workload", name, _factory(name), values)
+    workload: Workload = build("workload", name, factory_of(spec), values)
     return replace(workload, name=spec)
 
 
@@ -110,7 +110,15 @@ def is_file(name: str) -> bool:
     return name.endswith(tuple(READERS))
 
 
-def _factory(name: str) -> Callable[..., Workload]:
+def factory_of(spec: str) -> Callable[..., Workload]:
+    """What makes the workload of a spec or a file; its keys are its parameters.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown workload; names the nearest.
+    """
+    name = split_spec(spec)[0]
     for ending, read in READERS.items():
         if name.endswith(ending):
             return partial(read, Path(name))

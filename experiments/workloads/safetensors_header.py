@@ -6,6 +6,7 @@ A file begins with the length of its header (8 bytes, little-endian) and the hea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,9 @@ def _tensors(path: Path) -> list[Tensor]:
     return [_tensor(path, name, header[name], n_data) for name in sorted(header, key=_by_number)]
 
 
-def _by_number(name: str) -> list[tuple[int, str]]:
-    """Sorts ``layers.2`` before ``layers.10``."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
+def _by_number(name: str) -> list[str | int]:
+    """Sorts ``layers.2`` before ``layers.10``: texts and numbers take turns."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

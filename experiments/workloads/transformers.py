@@ -17,6 +17,9 @@ from experiments.workloads.layers import (
 )
 from experiments.workloads.workload import Layer, Tensor, Workload
 
+MOST_LAYERS = 10_000
+"""More blocks than this are taken for a mistake."""
+
 
 @dataclass(frozen=True)
 class Extents:
@@ -53,6 +56,8 @@ class Extents:
         for name in ("vocabulary", "positions", "hidden", "layers", "heads", "inner"):
             if getattr(self, name) < 1:
                 raise InputError(f"a transformer has {name} = {getattr(self, name)}; give at least 1")
+        if self.layers > MOST_LAYERS:
+            raise InputError(f"a transformer of {self.layers} layers; give at most {MOST_LAYERS}")
         if self.head_features is None and self.hidden % self.heads:
             raise InputError(f"hidden size {self.hidden} is no multiple of {self.heads} heads; say how wide a head is")
         if self.heads % (self.key_value_heads or self.heads):
