@@ -1,5 +1,6 @@
 """What tests share, and what the suite says at its end beside pytest's own lines."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from commsim.models import MODELS
 from commsim.models.fluid import Fluid
 from experiments import cli
+
+os.environ.pop("COLUMNS", None)  # pytest-xdist tells its workers a width; what is printed must not depend on it
 
 
 def pytest_terminal_summary(terminalreporter):

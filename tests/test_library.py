@@ -157,7 +157,7 @@ def test_hockney_is_the_stated_cost(case):
         n_bytes = 4 * Schedule(chosen, n_ranks).n_chunks * 24 * (not chosen.collective.joins)
         counts = np.full((n_ranks, n_ranks), 24) if chosen.collective.sizes_each else None
         for root in {0, n_ranks // 2} if chosen.collective.rooted else {0}:
-            result = simulate(chosen, system, n_bytes, root=root, counts=counts)
+            result = simulate(chosen, system, n_bytes, root=root, counts=counts, model="hockney")
             cost_s = chosen.cost_s(n_ranks, n_bytes, alpha, 1 / bandwidth_Bps, gamma, root)
             assert result.time_s == pytest.approx(cost_s, rel=1e-9, abs=1e-18), (n_ranks, root)
 
