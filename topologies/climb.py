@@ -16,8 +16,10 @@ def climb(src: Any, dst: Any, turns: Any, down: Any, up: Any, parallel: Any, cop
     ----------
     src, dst : array (n,)
         Hosts.
-    turns : array (n, n_levels)
-        Which way each route takes upwards: over all parents first, then over their cables.
+    turns : array (n, n_levels) or (0, n_levels)
+        Which way each route takes upwards: over all parents first, then over their cables. Without rows it is D-mod-k:
+        a digit of the destination (Zahavi: D-mod-k routing providing non-blocking traffic for shift permutations on fat
+        trees, 2010).
     down, up, parallel, copies, cables : array (n_levels,)
         Of each level: children, parents, cables between the two, copies of a vertex, cables of the level.
 
@@ -26,13 +28,15 @@ def climb(src: Any, dst: Any, turns: Any, down: Any, up: Any, parallel: Any, cop
     array (n, 2 * n_levels)
         Links, padded with -1.
     """
-    n, n_levels = turns.shape
+    n, n_levels = len(src), len(down)
     hops = np.full((n, 2 * n_levels), -1)
     for row in range(n):
         a, b = src[row], dst[row]  # subtrees of the level
-        copy, base, height = 0, 0, 0
+        copy, base, height, digits = 0, 0, 0, dst[row]
         while a != b:
-            which, cable = turns[row, height] % up[height], turns[row, height] // up[height]
+            turn = turns[row, height] if len(turns) else digits % (up[height] * parallel[height])
+            digits //= up[height]
+            which, cable = turn % up[height], turn // up[height]
             width, port = up[height] * parallel[height], which * parallel[height] + cable
             hops[row, height] = base + (a * copies[height] + copy) * width + port
             hops[row, 2 * n_levels - 1 - height] = base + cables[height] + (b * copies[height] + copy) * width + port

@@ -92,20 +92,12 @@ class FatTree:
         """
         from topologies.climb import climb
 
-        turns = self._digits(dst) if seed is None else self._hashed(src, dst, seed)
+        turns = np.empty((0, self.n_levels), dtype=np.int64) if seed is None else self._hashed(src, dst, seed)
         levels = range(self.n_levels)
         counts = ([self.copies(level) for level in levels], [self._cables(level) for level in levels])
         shape = (np.array(column) for column in (self.down, self.up, self.parallel, *counts))
         hops: Ints = climb(src, dst, turns, *shape)
         return hops[:, : int((hops >= 0).any(axis=0).sum())]
-
-    def _digits(self, dst: Ints) -> Ints:
-        """Zahavi: D-mod-k routing providing non-blocking traffic for shift permutations on fat trees, 2010."""
-        turns = np.empty((len(dst), self.n_levels), dtype=np.int64)
-        for level, (up, parallel) in enumerate(zip(self.up, self.parallel, strict=True)):
-            np.remainder(dst, up * parallel, out=turns[:, level])
-            dst = dst // up
-        return turns
 
     def _hashed(self, src: Ints, dst: Ints, seed: int) -> Ints:
         widths = enumerate(zip(self.up, self.parallel, strict=True))

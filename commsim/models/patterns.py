@@ -30,7 +30,7 @@ class Pattern:
     n_bytes: Floats = field(init=False)  # carried so far
     charged: Floats = field(init=False)  # the same as the model counts them
 
-    s_per_byte: tuple[Floats, Floats] | None = None  # ceilings, and how long a byte takes if all messages are equal
+    taken_s: dict[int, Floats] = field(default_factory=dict)  # by size: of messages that begin together and are equal
 
     def __post_init__(self) -> None:
         self.n_bytes, self.charged = np.zeros(len(self.src)), np.zeros(len(self.src))

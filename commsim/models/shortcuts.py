@@ -109,14 +109,14 @@ class Shortcuts(Hockney):
     def _shared_s(self, batch: Batch) -> Floats:
         """From the first byte to the last of each message, all beginning together."""
         pattern, n_bytes = batch.pattern, np.broadcast_to(batch.n_bytes, len(batch.src))
-        ceiling = n_bytes / np.where(batch.wire_s > 0, batch.wire_s, np.inf)  # at its share of its slowest link
-        if len(n_bytes) and n_bytes.min() == n_bytes.max() > 0:  # the same shares for every size
-            known = pattern.s_per_byte
-            if known is None or not np.array_equal(known[0], ceiling):
-                known = pattern.s_per_byte = (ceiling, self._followed(pattern, np.ones(len(n_bytes)), ceiling))
-            taken_s: Floats = known[1] * n_bytes
-            return taken_s
-        return self._followed(pattern, n_bytes.astype(np.float64), ceiling)
+        size = int(n_bytes[0]) if len(n_bytes) and n_bytes.min() == n_bytes.max() else None
+        if size is None or size not in pattern.taken_s:
+            ceiling = n_bytes / np.where(batch.wire_s > 0, batch.wire_s, np.inf)  # at its share of its slowest link
+            taken_s = self._followed(pattern, n_bytes.astype(np.float64), ceiling)
+            if size is None:
+                return taken_s
+            pattern.taken_s[size] = taken_s
+        return pattern.taken_s[size]
 
     def _followed(self, pattern: Pattern, n_bytes: Floats, ceiling: Floats) -> Floats:
         from commsim.models.together import follow

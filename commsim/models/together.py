@@ -46,6 +46,8 @@ def follow(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, taken_s: Any) 
         if has_link:
             left[flow] = n_bytes[flow]
             running += 1
+    if _alike(paths, capacity, n_bytes, ceiling, first, taken_s):
+        return True
     used = np.empty(n_links, dtype=np.int64)
     n_used = 0
     for link in range(n_links):
@@ -94,6 +96,32 @@ def follow(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, taken_s: Any) 
                 kept += 1
         n_live = kept
     return n_live == 0
+
+
+@njit(cache=True)
+def _alike(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, first: Any, taken_s: Any) -> bool:
+    """The common case: all flows are equally large and meet links that are full at one rate.
+
+    ``first[link + 1]`` is the number of flows on a link.
+    """
+    level, size = np.inf, 0.0
+    for link in range(len(capacity)):
+        if first[link + 1]:
+            level = min(level, capacity[link] / first[link + 1])
+    limit = level * (1 + SAME)
+    for flow in range(len(paths)):
+        crosses = meets = False
+        for hop in range(paths.shape[1]):
+            link = paths[flow, hop]
+            if link >= 0 and first[link + 1]:
+                crosses = True
+                meets |= capacity[link] <= limit * first[link + 1]
+        if n_bytes[flow] > 0 and crosses:
+            size = n_bytes[flow] if size == 0 else size
+            if not meets or n_bytes[flow] != size or ceiling[flow] < level:
+                return False
+            taken_s[flow] = size / level
+    return True
 
 
 @njit(cache=True)
