@@ -47,6 +47,11 @@ class BySize:
         index = np.searchsorted(self.min_bytes, n_bytes, side="right") - 1
         return np.asarray(self.overhead_s)[index], np.asarray(self.rate)[index]
 
+    def time_s(self, n_bytes: Any) -> Any:
+        """The cost itself, where ``rate`` is in bytes per second."""
+        overhead_s, rate_Bps = self.at(n_bytes)
+        return overhead_s + n_bytes / rate_Bps
+
 
 IN_NETWORK = {
     "none": frozenset[str](),

@@ -271,7 +271,7 @@ class _Clocks:
         self._n_steps += 1
         if not parts:
             return
-        src, dst, n_bytes, reduces, one_each, key = _joined(parts, self._layout)
+        src, dst, n_bytes, reduces, one_each, key = joined(parts, self._layout)
         self._n_messages += len(src)
         pattern = self._traffic.pattern(key, src, dst, one_each, parts)
         charged, endpoint = self._model.charged_bytes(n_bytes), self._system.endpoint
@@ -340,8 +340,11 @@ class _Clocks:
         return True
 
 
-def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool, bytes]:
-    """All exchanges of a step as one: src, dst, bytes, whether each reduces, whether one each way at most, key."""
+def joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool, bytes]:
+    """All exchanges of a step as one: src, dst, bytes, whether each reduces, whether one each way at most, key.
+
+    Bytes, and whether they reduce, are one value where all messages have the same. Switches reduce for nothing.
+    """
     n_bytes = [message_sizes(part, layout) for part in parts]
     if len(parts) == 1:
         part = parts[0]
@@ -349,7 +352,7 @@ def _joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any
         return part.src, part.dst, n_bytes[0], part.reduce and not part.fabric, part.one_each, key
     counts = [len(part.src) for part in parts]
     sizes = np.concatenate([np.broadcast_to(b, n) for b, n in zip(n_bytes, counts, strict=True)])
-    reduces = np.repeat([part.reduce and not part.fabric for part in parts], counts)  # switches reduce for nothing
+    reduces = np.repeat([part.reduce and not part.fabric for part in parts], counts)
     src, dst = np.concatenate([p.src for p in parts]), np.concatenate([p.dst for p in parts])
     return src, dst, sizes, reduces, False, b"+".join(part.key + (part.fabric or "").encode() for part in parts)
 
@@ -371,14 +374,7 @@ def message_sizes(messages: Messages, layout: Layout) -> Any:
 
 
 def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, model: Model) -> Batch:
-    overhead, share = endpoint.message.at(n_bytes)
-    if endpoint.both_ways is not None:
-        overhead_both, share_both = endpoint.both_ways.at(n_bytes)
-        overhead = np.where(pattern.both_ways, overhead_both, overhead)
-        share = np.where(pattern.both_ways, share_both, share)
-    if endpoint.pair_efficiency < 1:
-        share = np.where(pattern.crossed, share * endpoint.pair_efficiency, share)
-    overhead = overhead * pattern.remote
+    overhead, share = pattern.costs(n_bytes, endpoint)
     path = pattern.path
     wire = together(pattern.copies, charged / (path.bandwidth_Bps * share))
     out_wait = in_wait = wire
@@ -427,8 +423,7 @@ def _advance(
 ) -> Floats:
     """The clocks after the step: a rank waits for its sends, receives and reductions, which run one at a time."""
     done = clock.copy()
-    overhead, throughput_Bps = endpoint.reduction.at(batch.n_bytes)
-    cost = (overhead + batch.n_bytes / throughput_Bps) * reduces * slow[batch.dst]
+    cost = endpoint.reduction.time_s(batch.n_bytes) * reduces * slow[batch.dst]
     if pattern.one_each:
         done[batch.src] = np.maximum(done[batch.src], released)
         done[batch.dst] = np.maximum(done[batch.dst], delivered + cost)

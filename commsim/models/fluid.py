@@ -17,10 +17,10 @@ from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import InputError, ScheduleError
 from commsim.layout import Layout
 from commsim.messages import Matcher
-from commsim.models.contention_free import TIMELINE_ROWS, Run, message_sizes
+from commsim.models.contention_free import TIMELINE_ROWS, Run, joined
 from commsim.models.contention_free import run as clocks
 from commsim.models.joint import Joint, together
-from commsim.models.patterns import copies_of, crossed
+from commsim.models.patterns import Pairs, copies_of
 from commsim.models.shortcuts import SharedLinksError, Shortcuts
 from commsim.program import Exchange, Lanes, Step, unrolled
 from commsim.result import Timeline
@@ -229,12 +229,8 @@ class _Unrolled:
         for part in parts:
             if part.fabric:
                 self._system.require_fabric(part.fabric, part.src, part.dst, self._schedule.algorithm.spec)
-        src, dst = (np.concatenate([getattr(part, end) for part in parts]) for end in ("src", "dst"))
-        sizes = [np.broadcast_to(message_sizes(part, self._layout), len(part.src)) for part in parts]
-        n_bytes, reduces = (
-            np.concatenate(sizes),
-            np.repeat([part.reduce and not part.fabric for part in parts], [len(p.src) for p in parts]),
-        )
+        src, dst, size, reduces, _, _ = joined(parts, self._layout)
+        n_bytes = np.broadcast_to(size, len(src))
         self._n_messages += len(src)
         if self._n_messages > MAX_MESSAGES:
             raise InputError(
@@ -281,20 +277,10 @@ def message_costs(
     endpoint: Endpoint, src: Ints, dst: Ints, n_bytes: Any, reduces: Any, copies: Ints | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """What the messages of one step cost their ends: overhead, share of the bandwidth, time of reduction (or -1)."""
-    overhead, share = endpoint.message.at(n_bytes)
-    remote = src != dst
-    if endpoint.both_ways is not None:
-        n = int(max(src.max(initial=0), dst.max(initial=0))) + 1
-        sends, receives = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-        sends[src[remote]] = receives[dst[remote]] = True
-        both = (sends & receives)[src] | (sends & receives)[dst]
-        overhead_both, share_both = endpoint.both_ways.at(n_bytes)
-        overhead, share = np.where(both, overhead_both, overhead), np.where(both, share_both, share)
-    if endpoint.pair_efficiency < 1:
-        share = np.where(crossed(src, dst, copies), share * endpoint.pair_efficiency, share)
-    reduction_overhead, throughput_Bps = endpoint.reduction.at(n_bytes)
-    reduction = np.where(reduces, reduction_overhead + n_bytes / throughput_Bps, -1.0)
-    return overhead * remote, np.broadcast_to(share, len(src)).astype(np.float64), reduction
+    reduction_s = np.where(reduces, endpoint.reduction.time_s(n_bytes), -1.0)
+    columns = (*Pairs(src, dst, copies).costs(n_bytes, endpoint), reduction_s)
+    overhead_s, share, reduction_s = (np.broadcast_to(column, len(src)).astype(np.float64) for column in columns)
+    return overhead_s, share, reduction_s
 
 
 def disturbed(table: MessageTable, disturbance: Disturbance) -> MessageTable:

@@ -10,21 +10,66 @@ import numpy as np
 
 from commsim.messages import Messages
 from commsim.selection import Ints
+from commsim.system import Endpoint
 from commsim.topology import NO_LINK, Floats, Path, Topology
 
 PATTERNS_KEPT = 64
 
 
 @dataclass(eq=False)
-class Pattern:
-    """Who sends to whom: everything about a step that does not depend on sizes."""
+class Pairs:
+    """Who sends to whom in a step. Arrays (n,), in exchange order."""
 
     src: Ints
     dst: Ints
+    copies: Ints | None  # of messages that switches copy from one, or reduce to one: which set each belongs to, or -1
+
+    @cached_property
+    def remote(self) -> Any:
+        """Array of bool, or True where no message is to oneself."""
+        here = self.src == self.dst
+        return ~here if here.any() else True
+
+    @cached_property
+    def both_ways(self) -> Any:
+        """Array of bool: one of its ends sends and receives."""
+        away = self.src != self.dst
+        n = int(max(self.src.max(initial=0), self.dst.max(initial=0))) + 1
+        sends, receives = (np.bincount(end[away], minlength=n) > 0 for end in (self.src, self.dst))
+        both = sends & receives
+        return both[self.src] | both[self.dst]
+
+    @cached_property
+    def crossed(self) -> Any:
+        """Array of bool: another message goes the other way between the same two ranks; no fabric operation has it."""
+        n = int(max(self.src.max(initial=0), self.dst.max(initial=0))) + 1
+        alone = self.src != self.dst
+        if self.copies is not None:
+            alone &= self.copies < 0
+        src, dst = self.src[alone], self.dst[alone]
+        found = np.zeros(len(self.src), dtype=np.bool_)
+        found[alone] = np.isin(dst * n + src, src * n + dst)
+        return found
+
+    def costs(self, n_bytes: Any, endpoint: Endpoint) -> tuple[Any, Any]:
+        """Of each message the overhead at its ends, and the share of the bandwidth that it reaches."""
+        overhead_s, share = endpoint.message.at(n_bytes)
+        if endpoint.both_ways is not None:
+            overhead_both_s, share_both = endpoint.both_ways.at(n_bytes)
+            overhead_s = np.where(self.both_ways, overhead_both_s, overhead_s)
+            share = np.where(self.both_ways, share_both, share)
+        if endpoint.pair_efficiency < 1:
+            share = np.where(self.crossed, share * endpoint.pair_efficiency, share)
+        return overhead_s * self.remote, share
+
+
+@dataclass(eq=False)
+class Pattern(Pairs):
+    """Pairs and their ways: everything about a step that does not depend on sizes."""
+
     path: Path
     topology: Topology
     one_each: bool
-    copies: Ints | None  # of messages that switches copy from one, or reduce to one: which set each belongs to, or -1
     out_weight: Any  # share of a message's bytes that its first link carries for it
     in_weight: Any  # the same of its last link
     n_bytes: Floats = field(init=False)  # carried so far
@@ -39,22 +84,6 @@ class Pattern:
     def ranks(self) -> Ints:
         """Who takes part."""
         return np.union1d(self.src, self.dst)
-
-    @cached_property
-    def remote(self) -> Any:
-        """Array of bool, or True where no message is to oneself."""
-        here = self.src == self.dst
-        return ~here if here.any() else True
-
-    @cached_property
-    def both_ways(self) -> Any:
-        """Array of bool: one of its ends sends and receives."""
-        away = self.src != self.dst
-        sends, receives = (
-            np.bincount(end[away], minlength=self.topology.n_devices) > 0 for end in (self.src, self.dst)
-        )
-        both = sends & receives
-        return both[self.src] | both[self.dst]
 
     @cached_property
     def media(self) -> Ints:
@@ -74,21 +103,21 @@ class Pattern:
         return most_on_one(self.ports, 2 * self.topology.n_links) > 1
 
     @cached_property
-    def crossed(self) -> Any:
-        """Array of bool: another message goes the other way between the same two ranks; no fabric operation has it."""
-        return crossed(self.src, self.dst, self.copies)
-
-    @cached_property
     def is_private(self) -> bool:
         """Whether no link carries two of the messages; those that switches make one of count once."""
         from commsim.hops import most_on_one
 
         if self.copies is None:
             return most_on_one(self.media, self.topology.n_links) <= 1
-        row, hop = (self.media != NO_LINK).nonzero()
-        link, mine = self.media[row, hop], self.copies[row]
-        each = np.where(mine >= 0, mine, len(self.src) + row)
+        _, link, each = self.crossings(self.media)
         return int(np.bincount(np.unique(np.stack([each, link]), axis=1)[1]).max(initial=0)) <= 1
+
+    def crossings(self, hops: Ints) -> tuple[Ints, Ints, Ints]:
+        """Every hop of all messages: the message, the link, and a number that is the same throughout a set."""
+        row, hop = (hops != NO_LINK).nonzero()
+        own = len(self.src) + row
+        each = own if self.copies is None else np.where(self.copies[row] >= 0, self.copies[row], own)
+        return row, hops[row, hop], each
 
 
 class Traffic:
@@ -109,7 +138,8 @@ class Traffic:
         return found
 
     def _new(self, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> Pattern:
-        return Pattern(src, dst, self._topology.path(src, dst), self._topology, one_each, *copies_of(parts))
+        copies, *weights = copies_of(parts)
+        return Pattern(src, dst, copies, self._topology.path(src, dst), self._topology, one_each, *weights)
 
     def add(self, pattern: Pattern, n_bytes: Any, charged: Any) -> None:
         """A step of a pattern has been carried."""
@@ -124,9 +154,7 @@ class Traffic:
             add_up(hops, pattern.n_bytes, self._bytes)
             add_up(hops, pattern.charged, self._charged)
             return
-        row, hop = (hops != NO_LINK).nonzero()
-        link, mine = hops[row, hop], pattern.copies[row]
-        each = np.where(mine >= 0, mine, len(hops) + row)
+        row, link, each = pattern.crossings(hops)
         _, which, count = np.unique(each * self._topology.n_links + link, return_inverse=True, return_counts=True)
         self._bytes += np.bincount(link, pattern.n_bytes[row] / count[which], self._topology.n_links)
         self._charged += np.bincount(link, pattern.charged[row] / count[which], self._topology.n_links)
@@ -157,15 +185,6 @@ def copies_of(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
         out_weights.append(weight if part.fabric == "multicast" else np.ones(n))
         in_weights.append(weight if part.fabric == "reduce" else np.ones(n))
     return np.concatenate(sets), np.concatenate(out_weights), np.concatenate(in_weights)
-
-
-def crossed(src: Ints, dst: Ints, copies: Ints | None = None) -> Any:
-    """Which messages of a step meet one that goes the other way between the same two ranks."""
-    n = int(max(src.max(initial=0), dst.max(initial=0))) + 1
-    alone = (src != dst) if copies is None else (src != dst) & (copies < 0)
-    found = np.zeros(len(src), dtype=np.bool_)
-    found[alone] = np.isin(dst[alone] * n + src[alone], src[alone] * n + dst[alone])
-    return found
 
 
 def _ports(path: Path, topology: Topology) -> Ints:

@@ -62,10 +62,7 @@ class Rounds:
         """What the rounds cost their ends."""
         like = np.zeros(len(sizes.n_bytes))
         overhead, share = message.at(sizes.n_bytes)
-        reduced = like
-        if reduction is not None:
-            begin, throughput_Bps = reduction.at(sizes.n_bytes)
-            reduced = begin + sizes.n_bytes / throughput_Bps + like
+        reduced = like if reduction is None else reduction.time_s(sizes.n_bytes) + like
         return Rounds(sizes, times, pattern, overhead + like, sizes.n_bytes / share + like, reduced)
 
     def advance(self, clock: Floats, reduction: Floats) -> Floats:
