@@ -9,8 +9,7 @@ itself is a computation) and ``label`` (free) may be.
 from __future__ import annotations
 
 import csv
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,16 +114,10 @@ def _devices(system: System) -> Any:
         if not names:
             names.update((system.topology.vertex_name(one), one) for one in range(n))
         if text not in names:
-            raise unknown_name(f"device of {system.name}:", text, _few(text, names))
+            raise unknown_name(f"device of {system.name}:", text, names)
         return names[text]
 
     return device
-
-
-def _few(text: str, names: Iterable[str]) -> list[str]:
-    """Those to propose: an error is one line."""
-    known = list(names)
-    return known if len(known) < 20 else difflib.get_close_matches(text, known, n=1) or [*known[:3], "…"]
 
 
 def _bytes(text: str) -> int:

@@ -243,7 +243,6 @@ def traffic_command(
     output: Output = None,
 ) -> None:
     """Play messages with predecessors, GOAL schedules and collectives together on one fabric, and each alone."""
-    import topologies
     from experiments.predict import as_asked
     from experiments.table import terminal_width
     from experiments.traffic import as_text, formats, jobs_of, played
@@ -251,8 +250,7 @@ def traffic_command(
 
     on_screen, in_file = formats(style, output)
     suffered = disturbance(skew, straggler, jitter, seed)
-    of_placement = None if suffered.is_drawn and placement != "random" else seed
-    machine = as_asked(topologies.find(system), placement, of_placement, degrade or (), fail or ())
+    machine = as_asked(system, placement, seed, degrade or (), fail or (), suffered)
     jobs = jobs_of(files or (), beside or (), machine, dtype)
     if export is not None:
         write(jobs, export, machine)

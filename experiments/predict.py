@@ -49,8 +49,7 @@ def predict(
     ImpossibleResultError
         If the model's answer is below a bound, and nothing else was asked for.
     """
-    of_placement = None if disturbance.is_drawn and placement != "random" else seed
-    machine = as_asked(topologies.find(system), placement, of_placement, degrade, fail)
+    machine = as_asked(system, placement, seed, degrade, fail, disturbance)
     kind = collective_named(collective)
     require_meaning(kind, root=root, dtype=dtype)
     ranks = machine.n_places if n_ranks is None else n_ranks
@@ -93,14 +92,23 @@ def predict(
 
 
 def as_asked(
-    system: commsim.System, placement: str, seed: int | None, degrade: Sequence[str], fail: Sequence[str]
+    system: str,
+    placement: str,
+    seed: int | None,
+    degrade: Sequence[str],
+    fail: Sequence[str],
+    disturbance: Disturbance = NO_DISTURBANCE,
 ) -> commsim.System:
     """The system with what --degrade and --fail say about its links, and its ranks placed.
+
+    A seed is the placement's, unless it is drawn for something else alone.
 
     Raises
     ------
     InputError
     """
     changes = [*map(degradation, degrade), *(commsim.LinkChange(links, failed=True) for links in fail)]
-    machine = commsim.changed(system, changes) if changes else system
-    return commsim.placed(machine, placement, seed=seed)
+    machine = topologies.find(system)
+    machine = commsim.changed(machine, changes) if changes else machine
+    of_placement = None if disturbance.is_drawn and placement != "random" else seed
+    return commsim.placed(machine, placement, seed=of_placement)

@@ -9,8 +9,8 @@ from commsim import Schedule, algorithm, chunks, exchange, simulate
 from commsim.errors import RefusedError
 from commsim.layout import Layout
 from commsim.models.fluid import Fluid
+from commsim.models.follow import follow
 from commsim.models.max_min import max_min_rates
-from commsim.models.together import follow
 from tests.variants import PLAIN, find
 
 SYSTEMS = [

@@ -31,7 +31,6 @@ class Messages(NamedTuple):
     post_dst: Any
     then_src: Any  # gates that wait for them
     then_dst: Any
-    n_bytes: Any
     wire_bytes: Any  # as the flow has to carry them
     ceiling_Bps: Any
     overhead_s: Any  # before its first byte leaves
@@ -63,12 +62,10 @@ class Gates(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Of messages ``start_s``, ``end_s``; of links ``link_bytes``, ``link_wire``; of ranks ``reduced_s``; counts."""
+    """Of messages ``start_s``, ``end_s``; of ranks ``reduced_s``; counts."""
 
     start_s: Any
     end_s: Any
-    link_bytes: Any
-    link_wire: Any
     reduced_s: Any
     n: Any  # events, solutions, gates opened
 
@@ -155,14 +152,14 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, out
         Least time between two messages that begin on one port, the first or the last link of a route.
     out : Outcome
     """
-    n_messages, n_slots, n_hops = len(m.src), len(net.flow), m.paths.shape[1]
+    n_messages, n_slots = len(m.src), len(net.flow)
     posted = np.zeros(n_messages, dtype=np.int8)
     arrived = np.zeros(n_messages, dtype=np.bool_)  # eager: the last byte is there
     progress = np.empty(len(gates.waits), dtype=np.int64)
     for gate in range(len(progress)):
         progress[gate] = gates.order_first[gate]
     unit_free_s, port_free_s = np.zeros(len(out.reduced_s)), np.zeros(len(out.reduced_s))  # units: ranks and more
-    link_free_s = np.zeros(len(out.link_bytes))
+    link_free_s = np.zeros(len(net.link))
     message_of, version = np.zeros(n_slots, dtype=np.int64), np.zeros(n_slots, dtype=np.int64)
     left, since_s = np.zeros(n_slots), np.zeros(n_slots)
     free_slots, n_free = np.empty(n_slots, dtype=np.int64), n_slots
@@ -229,12 +226,7 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, out
                     continue
                 kind = FINISH  # nothing to carry
             if kind == FINISH:
-                pair, src = m.pair[number], m.src[number]
-                for hop in range(n_hops):
-                    link = m.paths[pair, hop]
-                    if link >= 0:
-                        out.link_bytes[link] += m.n_bytes[number]
-                        out.link_wire[link] += m.wire_bytes[number]
+                src = m.src[number]
                 if gap_s > 0:
                     port_free_s[src] = max(port_free_s[src], now + max(gap_s - m.overhead_s[number], 0.0))
                 there_s = now + m.latency_s[number]

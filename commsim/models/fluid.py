@@ -27,7 +27,7 @@ from commsim.result import Timeline
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 from commsim.system import Endpoint, System
-from commsim.topology import NO_LINK, Floats
+from commsim.topology import Floats, Links
 
 MAX_MESSAGES = 20_000_000  # all of them are kept while the events run: about 150 B each
 
@@ -340,7 +340,6 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     unit = table.dst if table.unit is None else table.unit
     messages = Messages(
         *(table.src, table.dst, table.post_src, table.post_dst, table.then_src, table.then_dst),
-        table.n_bytes.astype(np.float64),
         np.maximum(table.n_bytes - table.eager, 0).astype(
             np.float64
         ),  # eager, as LogGP counts: m - 1 bytes after the first
@@ -358,8 +357,6 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     out = Outcome(
         start_s=np.full(n, -1.0),
         end_s=np.full(n, -1.0),
-        link_bytes=np.zeros(len(links.src)),
-        link_wire=np.zeros(len(links.src)),
         reduced_s=np.zeros(max(table.n_ranks, int(unit.max(initial=0)) + 1)),
         n=np.zeros(3, dtype=np.int64),
     )
@@ -369,25 +366,29 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         stuck = np.flatnonzero(out.end_s < 0)
         src, dst, step = (int(column[stuck[0]]) for column in (table.src, table.dst, table.step))
         raise ScheduleError(f"{len(stuck)} messages wait for ever, the first from rank {src} to {dst} in step {step}")
-    link_bytes, busy_s = out.link_bytes, out.link_wire / links.bandwidth_Bps
-    if links.medium is not None:  # the loop counted on media
-        each = (hops[pair] != NO_LINK).astype(np.float64) * table.n_bytes[:, None]
-        link_bytes = np.bincount(np.maximum(hops[pair], 0).ravel(), each.ravel(), len(links.src))
-        busy_s = busy_s[links.medium]
     latest = np.zeros(table.n_steps + 1)
     np.maximum.at(latest, table.step, messages.latency_s + messages.overhead_s + messages.receive_overhead_s)
     return Run(
         gates.opens_s[table.last_gate],
         out.reduced_s[: table.n_ranks],
         float(latest.sum()),
-        link_bytes,
-        busy_s,
+        _carried(hops, pair, table.n_bytes, links),
+        links.busy_s(_carried(hops, pair, messages.wire_bytes, links)),
         table.n_messages,
         table.n_steps,
         in_network=table.joint is not None,
         timeline=_timeline(table, out, timeline_ranks) if first_rows is None else _first(table, out, first_rows),
         engine="events",
     )
+
+
+def _carried(hops: Ints, pair: Ints, n_bytes: Any, links: Links) -> Floats:
+    """What every link has carried when all messages are there, each with its pair's route."""
+    from commsim.hops import add_up
+
+    total = np.zeros(len(links.src))
+    add_up(hops, np.bincount(pair, n_bytes, len(hops)), total)
+    return total
 
 
 def _packed(paths: Ints) -> Ints:

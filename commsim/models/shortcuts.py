@@ -119,7 +119,7 @@ class Shortcuts(Hockney):
         return pattern.taken_s[size]
 
     def _followed(self, pattern: Pattern, n_bytes: Floats, ceiling: Floats) -> Floats:
-        from commsim.models.together import follow
+        from commsim.models.follow import follow
 
         taken_s = np.zeros(len(n_bytes))
         if not follow(pattern.media, self._capacity, n_bytes, ceiling, taken_s):
