@@ -127,7 +127,7 @@ def _show(
 
 @app.command("list")
 def list_command(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="algorithms, systems, models or workloads")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="algorithms, systems, models, workloads or policies")],
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME]", help="only those of which this is a part; of workloads, a spec or FILE too"),
@@ -141,10 +141,10 @@ def list_command(
     ] = False,
     style: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
 ) -> None:
-    """List algorithms, systems, models and workloads.
+    """List algorithms, systems, models, workloads and policies.
 
     Algorithms with constraints, cost and source; systems with their keys, their defaults and what is assumed; workloads
-    with parameters, tensors, bytes of gradients and FLOPs of the forward pass of a sample.
+    with parameters, tensors, bytes of gradients and FLOPs of the forward pass of a sample; policies of exchanging them.
     """
     from experiments.listing import Wanted, as_text, listed
     from experiments.table import terminal_width

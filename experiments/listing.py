@@ -15,8 +15,9 @@ from commsim import Algorithm
 from commsim.errors import InputError, unknown_name
 from commsim.models import MODELS
 from commsim.spec import keys_of
-from commsim.units import format_bandwidth, format_count, format_money, format_time_short
+from commsim.units import format_bandwidth, format_bytes, format_count, format_money, format_time_short
 from experiments.left_out import wrapped
+from experiments.policies import POLICIES
 from experiments.workloads import ddp
 from experiments.workloads import registry as workloads
 from topologies import MACHINES, SYSTEMS
@@ -66,7 +67,7 @@ def listed(what: str, wanted: Wanted) -> Rows:
     if what != "algorithms":
         wanted.refuse_for(what)
     rows = LISTS[what](wanted)
-    title = what.removesuffix("s")
+    title = {"policies": "policy"}.get(what, what.removesuffix("s"))
     if not rows:
         raise InputError("nothing is left: no algorithm has all that was asked for")
     left = [row for row in rows if wanted.name is None or wanted.name in row[title]]
@@ -145,6 +146,7 @@ _FORMS: dict[str, Callable[[Any], str]] = {
     "_s_per_byte": lambda value: format_bandwidth(1 / value),
     "_usd": lambda value: f"{value:g}USD",
     "_s": format_time_short,
+    "_bytes": lambda value: format_bytes(value),
 }
 
 
@@ -177,6 +179,20 @@ def _workload(spec: str) -> dict[str, Any]:
     }
 
 
+def _policies(wanted: Wanted) -> Rows:
+    """A row for each; keys that take no value by default are common to all, or taken from the system."""
+    return [
+        {
+            "policy": name,
+            "what": _first_line(factory),
+            "takes": ", ".join(_takes(factory)),
+            "over": factory().backend.name,
+            "source": factory().source,
+        }
+        for name, factory in POLICIES.items()
+    ]
+
+
 def _first_line(thing: Any) -> str:
     return (inspect.getdoc(thing) or "").splitlines()[0].replace("`", "")
 
@@ -186,6 +202,7 @@ LISTS: dict[str, Callable[[Wanted], Rows]] = {
     "systems": _systems,
     "models": _models,
     "workloads": _workloads,
+    "policies": _policies,
 }
 
 
@@ -212,7 +229,7 @@ def as_text(rows: Rows, style: str, width: int | None = None) -> str:
 
 def _paragraph(row: dict[str, Any], width: int | None) -> str:
     """The name in front, then indented lines for each other column that says something."""
-    titles = ("collective", "algorithm", "system", "model", "workload")
+    titles = ("collective", "algorithm", "system", "model", "workload", "policy")
     head = " ".join(str(row[key]) for key in titles if key in row)
     told = [
         (f"  {key:<12}", f"{value:,}" if isinstance(value, int) else value)
