@@ -5,7 +5,7 @@ from __future__ import annotations
 from experiments.workloads.ddp import bucket_bytes
 from experiments.workloads.registry import WORKLOADS, find
 from experiments.workloads.residual import resnet50
-from experiments.workloads.workload import Layer, Tensor, Workload
+from experiments.workloads.workload import Layer, Recorded, Tensor, Workload
 
 __all__ = [
     "RESNET50_BATCH",
@@ -14,6 +14,7 @@ __all__ = [
     "RESNET50_IMAGES_PER_S",
     "WORKLOADS",
     "Layer",
+    "Recorded",
     "Tensor",
     "Workload",
     "find",

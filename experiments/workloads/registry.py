@@ -1,4 +1,4 @@
-"""Finds workloads by spec (``"gpt2:size=xl,dtype=bfloat16"``) or file (``config.json``, ``model.safetensors``)."""
+"""Finds workloads by spec (``"gpt2:size=xl,dtype=bfloat16"``) or file (``config.json``, ``net.onnx`` …)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from commsim.errors import unknown_name
 from commsim.spec import build, split_spec
 from experiments.workloads import densenet, inception, language, plain_convolutional, residual
 from experiments.workloads.hf_config import read_hf_config
+from experiments.workloads.importers import (
+    all_ranks,
+    chakra,
+    ddp_logging,
+    horovod_timeline,
+    kineto,
+    module,
+    onnx_file,
+    trace_events,
+)
 from experiments.workloads.safetensors_header import INDEX_ENDING, read_safetensors
 from experiments.workloads.workload import Workload
 
@@ -72,10 +82,31 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
 """The published forms of those that have several."""
 
 
-READERS: Mapping[str, Callable[..., Workload]] = {
-    ".safetensors": read_safetensors,
-    INDEX_ENDING: read_safetensors,
-    ".json": read_hf_config,
+Reader = Callable[..., Workload]
+
+
+def _reader_of_json(path: Path) -> Reader:
+    """Files that end alike are told apart by what is in them; what looks like none is a model's configuration."""
+    if not path.is_file():
+        return read_hf_config  # which says that there is none
+    values = trace_events.parsed(path)
+    if horovod_timeline.is_horovod(values):
+        return horovod_timeline.read_horovod
+    if kineto.is_kineto(values):
+        return kineto.read_kineto
+    if isinstance(values, dict) and ddp_logging.is_ddp_logging(values):
+        return ddp_logging.read_ddp_logging
+    return read_hf_config
+
+
+READERS: Mapping[str, Callable[[Path], Reader]] = {
+    ".safetensors": lambda _: read_safetensors,
+    INDEX_ENDING: lambda _: read_safetensors,
+    ".onnx": lambda _: onnx_file.read_onnx,
+    ".et": lambda _: chakra.read_chakra,
+    ".py": lambda _: module.read_module,
+    ".json.gz": _reader_of_json,
+    ".json": _reader_of_json,
 }
 """Who reads a file, by its ending; the first that fits."""
 
@@ -90,8 +121,9 @@ def specs() -> Iterator[str]:
 def find(spec: str) -> Workload:
     """The workload that a spec or a file describes.
 
-    A file ends in ``.json`` (a Hugging Face configuration, or an index of safetensors) or in ``.safetensors``; it takes
-    keys too: ``config.json:sequence_length=4096``.
+    A file ends in ``.json`` (a Hugging Face configuration, an index of safetensors, or what a trace recorded),
+    ``.safetensors``, ``.onnx``, ``.et`` or ``.py``; it takes keys too: ``config.json:sequence_length=4096``. A star in
+    the name of a trace stands for the rank.
 
     Raises
     ------
@@ -110,7 +142,7 @@ def is_file(name: str) -> bool:
     return name.endswith(tuple(READERS))
 
 
-def factory_of(spec: str) -> Callable[..., Workload]:
+def factory_of(spec: str) -> Reader:
     """What makes the workload of a spec or a file; its keys are its parameters.
 
     Raises
@@ -119,9 +151,11 @@ def factory_of(spec: str) -> Callable[..., Workload]:
         For an unknown workload; names the nearest.
     """
     name = split_spec(spec)[0]
-    for ending, read in READERS.items():
+    for ending, reader_of in READERS.items():
         if name.endswith(ending):
-            return partial(read, Path(name))
+            if all_ranks.STAR in name:
+                return all_ranks.for_all_ranks(name, reader_of)
+            return partial(reader_of(Path(name)), Path(name))
     if name not in WORKLOADS:
         raise unknown_name("workload", name, WORKLOADS)
     return WORKLOADS[name]

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
+from math import inf, prod
 from types import MappingProxyType
 
+from commsim.collective import collective_named
 from commsim.errors import InputError, unknown_name
 
 BITS_OF_DTYPE: Mapping[str, int] = MappingProxyType(
@@ -92,15 +93,57 @@ class Layer:
         Its own, in order; a tensor that is tied to another layer's is that layer's alone.
     forward_flops : int
         Of one sample: two for each multiply-add of a matrix product or convolution, nothing else.
+    forward_s, backward_s : float or None
+        What they took where a trace recorded them, for the batch that was trained.
     """
 
     name: str
     tensors: tuple[Tensor, ...] = ()
     forward_flops: int = 0
+    forward_s: float | None = None
+    backward_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.forward_flops < 0:
             raise InputError(f"layer {self.name!r} has {self.forward_flops} FLOPs; give none or more")
+        for pass_, seconds in (("forward", self.forward_s), ("backward", self.backward_s)):
+            if seconds is not None and not 0 <= seconds < inf:
+                raise InputError(f"layer {self.name!r} takes {seconds} s {pass_}; give none or more")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One collective of a training step, as a trace of real ranks has it. Times count from the step's begin.
+
+    Attributes
+    ----------
+    collective : str
+        Ours: ``allreduce``, ``reduce_scatter`` …
+    n_bytes : int
+        As the collective counts them: of an allgather or reduce_scatter the whole vector.
+    ready_s : float
+        When it was asked for: its data were there.
+    dtype : str
+    start_s, end_s : float or None
+        When it ran, if that was recorded.
+    name : str
+        The tensor's, or "".
+    """
+
+    collective: str
+    n_bytes: int
+    ready_s: float
+    dtype: str = "float32"
+    start_s: float | None = None
+    end_s: float | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        collective_named(self.collective)
+        if self.n_bytes < 0 or not 0 <= self.ready_s < inf:
+            raise InputError(f"{self.collective} of {self.n_bytes} B, ready at {self.ready_s} s: neither is negative")
+        if self.dtype not in BITS_OF_DTYPE:
+            raise unknown_name(f"type of a recorded {self.collective}:", self.dtype, BITS_OF_DTYPE)
 
 
 @dataclass(frozen=True)
@@ -121,6 +164,9 @@ class Workload:
         1 where a sample is not made of tokens.
     counts_flops : bool
         False where the layers' FLOPs are not known.
+    recorded : tuple of Recorded
+        The collectives of a step as they were recorded, in the order in which they were asked for; empty of a network
+        that is only described.
 
     Raises
     ------
@@ -134,6 +180,7 @@ class Workload:
     source: str = ""
     tokens_per_sample: int = 1
     counts_flops: bool = True
+    recorded: tuple[Recorded, ...] = ()
 
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(one.name for one in self.tensors).items() if count > 1]
