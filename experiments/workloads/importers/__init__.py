@@ -1,1 +1,1 @@
-"""Workloads out of what frameworks write: networks (ONNX, modules) and recorded steps (DDP, Kineto, Horovod, Chakra)."""
+"""Workloads from what frameworks write: networks (ONNX, modules) and recorded steps (DDP, Kineto, Horovod, Chakra)."""
