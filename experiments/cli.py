@@ -11,6 +11,7 @@ import typer
 
 from experiments import topology_commands
 from experiments.disturbances import Jitter, Skew, Stragglers, disturbance
+from experiments.testbed import commands as testbed_commands
 
 if TYPE_CHECKING:
     from commsim import Result
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(topology_commands.app, name="topology")
+app.add_typer(testbed_commands.app, name="testbed")
 
 Name = Annotated[
     str,
