@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from collectives.memory import Lease
 from collectives.operations import Array
 from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.layout import Layout, MatrixLayout
@@ -21,13 +22,34 @@ from commsim.schedule import Schedule
 from commsim.selection import Ints
 
 MOST_MESSAGES = 1 << 18  # of one rank: half a GiB, and minutes to prepare
+SEGMENT_BYTES = 512 * 1024  # of what is reduced: as much as stays in a core's cache between its arrival and its use
+SEGMENTS_AHEAD = 4  # receives that are posted before they are needed
 MOST_LANES = 511  # at the same time; with the messages of a pair below 32768, the tags that every MPI allows
 
 
 class Buffers:
-    """Vector, output and scratch of a rank as one range of elements, the way its layout counts them."""
+    """Vector, output and scratch of a rank as one range of elements, the way its layout counts them.
 
-    def __init__(self, schedule: Schedule, rank: int, buffer: Array, output: Array | None, counts: Ints | None) -> None:
+    Parameters
+    ----------
+    schedule : Schedule
+    rank : int
+    buffer, output, counts, source
+        As :class:`collectives.plan.Plan` has them.
+    memory : Lease
+        For scratch and stages.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        rank: int,
+        buffer: Array,
+        output: Array | None,
+        counts: Ints | None,
+        source: Array | None,
+        memory: Lease,
+    ) -> None:
         collective, space = schedule.algorithm.collective, schedule.space
         self.layout: Layout
         if counts is not None:
@@ -36,25 +58,54 @@ class Buffers:
         else:
             self.layout = Layout.of(space, collective, schedule.n_ranks, len(buffer), buffer.itemsize)
             n_data = len(buffer)
-        if len(buffer) < n_data:
-            raise InputError(f"the vector has {len(buffer)} elements, too few for {n_data}")
+        for array in (buffer, source):
+            if array is not None and len(array) < n_data:
+                raise InputError(f"the vector has {len(array)} elements, too few for {n_data}")
         self._arrays = [buffer[:n_data]]
         if collective.has_output:
             n_output = self.layout.n_output(rank)
             if output is None or len(output) < n_output or output.dtype != buffer.dtype:
                 raise InputError(f"{collective.name} needs an output of {n_output} elements of {buffer.dtype}")
-            if np.may_share_memory(buffer, output):
+            if np.may_share_memory(buffer if source is None else source, output):
                 raise InputError(f"{collective.name} needs an output of its own, not a part of the vector")
             self._arrays.append(output[:n_output])
-        self._arrays.append(np.empty(space.n_scratch * n_data, buffer.dtype))  # a message may run on from copy to copy
+        self.dtype, self.memory = buffer.dtype, memory
+        self._arrays.append(memory.take(space.n_scratch * n_data, buffer.dtype))  # a message may run from copy to copy
         self._ends = np.cumsum([len(array) for array in self._arrays]).tolist()
-        self.dtype = buffer.dtype
+        self._source = source
+        self._unwritten = [slice(0, n_data)] if source is not None and n_data else []
 
     def view(self, piece: slice) -> Array:
         """The elements of a slice, which lies in one buffer."""
         which = next(i for i, end in enumerate(self._ends) if piece.stop <= end)
         begin = self._ends[which] - len(self._arrays[which])
         return self._arrays[which][piece.start - begin : piece.stop - begin]
+
+    def read(self, piece: slice) -> list[tuple[slice, Array]]:
+        """Parts of a slice with the place where their values are: the source, until the vector was written there."""
+        found, begin = [], piece.start
+        for fresh in self._unwritten:
+            start, stop = max(begin, fresh.start), min(piece.stop, fresh.stop)
+            if self._source is None or start >= stop:
+                continue
+            if begin < start:
+                found.append((slice(begin, start), self.view(slice(begin, start))))
+            found.append((slice(start, stop), self._source[start:stop]))
+            begin = stop
+        if begin < piece.stop:
+            found.append((slice(begin, piece.stop), self.view(slice(begin, piece.stop))))
+        return found
+
+    def is_unwritten(self, piece: slice) -> bool:
+        """Whether values of a slice, all or some, are still in the source only."""
+        return _overlap([piece], self._unwritten)
+
+    def written(self, piece: slice) -> None:
+        """From here on the values of a slice are in the vector."""
+        left = []
+        for fresh in self._unwritten:
+            left += [slice(fresh.start, min(fresh.stop, piece.start)), slice(max(fresh.start, piece.stop), fresh.stop)]
+        self._unwritten = [part for part in left if part.start < part.stop]
 
 
 @dataclass
@@ -63,16 +114,20 @@ class Stage:
 
     n_elements: int = 0
 
-    def take(self, begin: int, pieces: list[slice]) -> slice:
-        """Room for some pieces; it grows to the largest step's need."""
-        end = begin + n_elements(pieces)
+    def take(self, begin: int, size: int) -> slice:
+        """Room for some elements; it grows to the largest step's need."""
+        end = begin + size
         self.n_elements = max(self.n_elements, end)
         return slice(begin, end)
 
 
 @dataclass(eq=False)
 class Message:
-    """One end of a message: the elements here, and the how many-th to (or from) its peer in its step it is."""
+    """One end of a message: the elements here, and the how many-th to (or from) its peer in its step it is.
+
+    What is reduced and large travels in segments, so that one is reduced while the next ones arrive; both ends know it,
+    because both know the size. `staged` has then room for some segments only, which are used in turn.
+    """
 
     peer: int
     pieces: list[slice]
@@ -81,6 +136,13 @@ class Message:
     received_first: bool = False
     number: int = 0
     staged: slice | None = None
+    segment: int = 0  # elements of each segment but the last; 0 where it is one message
+
+    @property
+    def cuts(self) -> list[slice]:
+        """The segments, in elements of the message."""
+        n = n_elements(self.pieces)
+        return [slice(begin, min(begin + self.segment, n)) for begin in range(0, n, self.segment)]
 
 
 @dataclass(eq=False)
@@ -198,6 +260,8 @@ class Draft:
             self.sends += [message for message in sends if message.peer != me]
             self.applied += receives
         self.receives = [message for message in self.applied if message.peer != me]
+        for message in (*self.sends, *self.receives):
+            message.segment = _segment(message, buffers.dtype.itemsize)
         _number(self.sends)
         _number(self.receives)
         self._place(stage)
@@ -210,7 +274,7 @@ class Draft:
         for work in self.fabric:
             used = [*sent, *(piece for other in self.fabric if other is not work for piece in other.pieces)]
             if len(work.pieces) != 1 or (work.is_result and _overlap(work.pieces, used)):
-                work.staged = stage.take(begin, work.pieces)
+                work.staged = stage.take(begin, n_elements(work.pieces))
                 begin = work.staged.stop
         sent += [piece for work in self.fabric for piece in work.pieces]
         taken = [(message, piece) for message in self.applied for piece in message.pieces]
@@ -222,10 +286,13 @@ class Draft:
                 alone = not _overlap(message.pieces, [*sent, *others])
                 in_place = alone and not _overlap(source.pieces, [piece for _, piece in taken])
             else:
-                in_place = len(message.pieces) == 1 and not message.reduce
+                in_place = len(message.pieces) == 1 and (message.is_send or not message.reduce)
                 in_place = in_place and (message.is_send or not _overlap(message.pieces, sent))
             if not in_place:
-                message.staged = stage.take(begin, message.pieces)
+                size = n_elements(message.pieces)
+                if message.segment and not message.is_send and not _overlap(message.pieces, sent):
+                    size = min(size, SEGMENTS_AHEAD * message.segment)
+                message.staged = stage.take(begin, size)
                 begin = message.staged.stop
 
 
@@ -240,11 +307,17 @@ def _messages(side: Side, exchange: Exchange, schedule: Schedule, buffers: Buffe
             int(peer),
             buffers.layout.slices(selection.rows(np.array([row])), me),
             is_send,
-            reduce=exchange.reduce and not is_send,
+            reduce=exchange.reduce,
             received_first=not is_send and bool(first[row]),
         )
         for row, peer in enumerate(side.peer)
     ]
+
+
+def _segment(message: Message, item_bytes: int) -> int:
+    """Elements of a segment of what is reduced, where it is worth more than one."""
+    large = message.reduce and n_elements(message.pieces) * item_bytes >= 2 * SEGMENT_BYTES
+    return max(SEGMENT_BYTES // item_bytes, 1) if large else 0
 
 
 def _operations(

@@ -6,12 +6,15 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from collectives.memory import Memory
 from collectives.operations import OPS, Array, Operation, operation
+from commsim.algorithm import SCATTERED
 from commsim.collective import Collective
 from commsim.errors import ExecutionError, InputError
 from commsim.layout import Layout
@@ -79,12 +82,42 @@ def _is_installed(distribution: str) -> bool:
 
 def ranks_per_node(comm: MPI.Comm) -> int | None:
     """Ranks on each host, where all hosts have as many and ranks fill one host after the other; else None."""
+    return node_groups(comm) or None
+
+
+def node_groups(comm: MPI.Comm) -> int:
+    """The same, as algorithms are asked: ``SCATTERED`` where no number says who shares a host. All ranks call this."""
     local = comm.Split_type(load_mpi().COMM_TYPE_SHARED)
     sizes = comm.allgather((local.size, comm.rank - local.rank))
     local.Free()
-    size = sizes[0][0]
+    size: int = sizes[0][0]
     regular = all(pair == (size, rank // size * size) for rank, pair in enumerate(sizes))
-    return size if regular else None
+    return size if regular else SCATTERED
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a plan lives.
+
+    Attributes
+    ----------
+    comm : mpi4py.MPI.Comm
+    groups : int or None
+        Ranks on each host; ``SCATTERED`` where there is no such number.
+    first_tag : int
+        Plans that may run at the same time have tags of their own.
+    memory : Memory, optional
+        Shared with plans that never run at the same time; else the plan has its own.
+    in_fabric : bool
+        Whether fabric operations are collectives of their groups, which all ranks of these must then make together;
+        else they are messages like all others.
+    """
+
+    comm: MPI.Comm
+    groups: int | None
+    first_tag: int = 0
+    memory: Memory | None = None
+    in_fabric: bool = True
 
 
 def library_type(dtype: np.dtype[Any]) -> Any:
@@ -102,6 +135,24 @@ def library_type(dtype: np.dtype[Any]) -> Any:
         return dtlib.from_numpy_dtype(dtype)
     except (ValueError, TypeError, KeyError):
         raise InputError(f"the MPI library has no type for {dtype}; leave `library` out or use float32") from None
+
+
+def numpy_type(kind: Any) -> np.dtype[Any]:
+    """The numpy type of an MPI type, or of its name as mpi4py takes it (``"f"``, ``"float32"``).
+
+    Raises
+    ------
+    InputError
+        If it has none: types made of others, with gaps.
+    """
+    load_mpi()
+    from mpi4py.util import dtlib
+
+    try:
+        return np.dtype(kind if isinstance(kind, str) else dtlib.to_numpy_dtype(kind))
+    except (ValueError, TypeError, KeyError):
+        name = kind if isinstance(kind, str) else kind.Get_name() or "a type of yours"
+        raise InputError(f"{name!r} is no type that numpy has; give an array of one of numpy's") from None
 
 
 def result_view(
@@ -124,6 +175,11 @@ def has_library_type(dtype: np.dtype[Any]) -> bool:
     except InputError:
         return False
     return True
+
+
+def has_group_plans(dtype: np.dtype[Any]) -> bool:
+    """Whether the library can do the collectives of groups of ranks as persistent requests (MPI 4)."""
+    return bool(load_mpi().VERSION >= 4) and has_library_type(dtype)
 
 
 class LibraryPlan:
@@ -202,3 +258,54 @@ def library_op(op: Operation, dtype: np.dtype[Any]) -> tuple[Any, bool]:
         op.into(a, b, b)
 
     return MPI.Op.Create(combine, op.commutative), True
+
+
+def from_library_op(op: MPI.Op) -> Operation:
+    """Ours for an MPI operation: numpy's where it has the same, else MPI applies it itself (user's, MAXLOC …)."""
+    MPI = load_mpi()
+    known = {"sum": MPI.SUM, "prod": MPI.PROD, "max": MPI.MAX, "min": MPI.MIN}
+    name = next((name for name, one in known.items() if op == one), None)
+    if name is not None:
+        return operation(name)
+    ufuncs = (
+        *((MPI.LAND, np.logical_and), (MPI.LOR, np.logical_or), (MPI.LXOR, np.logical_xor)),
+        *((MPI.BAND, np.bitwise_and), (MPI.BOR, np.bitwise_or), (MPI.BXOR, np.bitwise_xor)),
+    )
+    for one, ufunc in ufuncs:
+        if op == one:
+            return operation(ufunc)
+    if op in (MPI.OP_NULL, MPI.REPLACE, MPI.NO_OP):
+        raise InputError("that operation is none of a reduction; use MPI.SUM, MPI.MAX …, or one of MPI.Op.Create")
+    return LibraryOperation(op)
+
+
+class LibraryOperation(Operation):
+    """An operation that MPI applies: one of the user's (``MPI.Op.Create``), or of pairs (``MPI.MAXLOC``)."""
+
+    def __init__(self, op: MPI.Op, kind: Any = None) -> None:
+        super().__init__(self._applied, bool(op.Is_commutative()), "MPI operation")
+        self.__dict__.update(op=op, kind=kind)
+
+    def of(self, kind: Any) -> LibraryOperation:
+        """The same on elements of an MPI type; by default the one that belongs to the numpy type."""
+        return LibraryOperation(self.__dict__["op"], kind)
+
+    def _applied(self, left: Array, right: Array) -> Array:
+        result = right.copy()
+        self._reduce(left, result)
+        return result
+
+    def _reduce(self, left: Array, result: Array) -> None:
+        op, kind = self.__dict__["op"], self.__dict__["kind"]
+        kind = library_type(left.dtype) if kind is None else kind
+        op.Reduce_local([left, len(left), kind], [result, len(result), kind])
+
+    def into(self, left: Array, right: Array, target: Array) -> None:
+        """MPI writes to the right operand; another target is a copy of it first."""
+        if target is right or np.may_share_memory(target, right):
+            self._reduce(left, target)
+        elif np.may_share_memory(target, left):
+            target[:] = self._applied(left, right)
+        else:
+            np.copyto(target, right)
+            self._reduce(left, target)

@@ -9,7 +9,8 @@ import numpy as np
 
 from collectives.compiled import Compiler, PlanFork, PlanStep, Reduction
 from collectives.drafts import Buffers, Drafter
-from collectives.mpi import load_mpi, ranks_per_node, result_view
+from collectives.memory import Lease
+from collectives.mpi import Place, has_group_plans, load_mpi, node_groups, result_view
 from collectives.operations import Array, Operation, operation
 from commsim.algorithm import Algorithm
 from commsim.errors import InputError, RefusedError
@@ -27,7 +28,8 @@ class Plan:
     ----------
     algorithm : Algorithm
         Open parameters take their defaults for this communicator and size.
-    comm : mpi4py.MPI.Comm
+    comm : mpi4py.MPI.Comm or Place
+        Ranks of a communicator make a plan together: it asks who shares a host. In a :class:`Place` that is known.
     buffer : array (n_elements,)
         Contiguous; the whole vector, on every rank, changed in place by :meth:`run`. What a rank has and gets are its
         blocks of it, or all of it.
@@ -37,7 +39,10 @@ class Plan:
         "sum", "prod", "max", "min", or a function of two arrays.
     root : int
     counts : array (n_ranks, n_ranks), optional
-        For alltoallv: elements from each rank to each.
+        For alltoallv: elements from each rank to each; a rank needs its own row and column only.
+    source : array (n_elements,), optional
+        Where the values are at first, if not in the vector: they are sent and reduced from there, never copied first,
+        and not changed.
 
     Raises
     ------
@@ -50,16 +55,19 @@ class Plan:
     def __init__(
         self,
         algorithm: Algorithm,
-        comm: MPI.Comm,
+        comm: MPI.Comm | Place,
         buffer: Array,
         output: Array | None = None,
         *,
         op: str | Operation | Any = "sum",
         root: int = 0,
         counts: Ints | None = None,
+        source: Array | None = None,
     ) -> None:
+        place = comm if isinstance(comm, Place) else Place(comm, node_groups(comm))
+        comm = place.comm
         kind, n_bytes = algorithm.collective, buffer.nbytes
-        for array in (buffer, output):
+        for array in (buffer, output, source):
             if array is not None and (array.ndim != 1 or not array.flags.c_contiguous or array.dtype.hasobject):
                 shown = f"{array.dtype} of shape {array.shape}"
                 raise InputError(f"a buffer must be one-dimensional and contiguous, and hold numbers; not {shown}")
@@ -68,7 +76,7 @@ class Plan:
             if counts.shape != (comm.size, comm.size):
                 raise InputError(f"{kind.name} needs counts, elements from each rank to each")
             n_bytes = int(counts.sum(axis=1).max()) * buffer.itemsize  # what the busiest sends: the same on every rank
-        self.algorithm = algorithm.resolved(comm.size, n_bytes, ranks_per_node(comm))
+        self.algorithm = algorithm.resolved(comm.size, n_bytes, place.groups)
         combine = operation(op)
         if kind.reduces and not (combine.commutative or self.algorithm.keeps_order):
             raise RefusedError(
@@ -77,19 +85,44 @@ class Plan:
                 "--keeps-order`), or say that it commutes: collectives.Operation(function, commutative=True)"
             )
         schedule = Schedule(self.algorithm, comm.size, root, comm.rank)
-        buffers = Buffers(schedule, comm.rank, buffer, output, counts if kind.sizes_each else None)
-        self._compiler = Compiler(comm, combine, buffer.dtype)
-        lane, _ = Drafter(schedule, buffers, self._compiler.in_fabric).lane(schedule)
+        lease = place.memory.lease() if place.memory else Lease()
+        buffers = Buffers(schedule, comm.rank, buffer, output, counts if kind.sizes_each else None, source, lease)
+        self._compiler = Compiler(place, combine, buffers)
+        lane, _ = Drafter(schedule, buffers, place.in_fabric and has_group_plans(buffer.dtype)).lane(schedule)
+        self.result = result_view(kind, comm.rank, comm.size, root, buffer, output)
         try:
-            self._lane = _LaneRunner(self._compiler.steps(lane, buffers))
+            self._lane = _LaneRunner(self._compiler.steps(lane))
+            self._last = [] if source is None or output is not None else self._brought(buffer)
         except BaseException:
             self._compiler.free()
             raise
-        self.result = result_view(kind, comm.rank, comm.size, root, buffer, output)
+
+    @property
+    def only_moves(self) -> bool:
+        """Whether all that it does is messages: it neither copies nor reduces."""
+        return self._lane.only_moves and not self._last
+
+    def _brought(self, buffer: Array) -> list[tuple[Array, Array]]:
+        """Copies of those results that nothing was done with."""
+        begin = (self.result.ctypes.data - buffer.ctypes.data) // buffer.itemsize
+        return self._compiler.brought(slice(begin, begin + len(self.result)))
 
     def run(self) -> None:
         """Do the collective once."""
         self._lane.run()
+        for target, values in self._last:
+            np.copyto(target, values)
+
+    def wait_from_now_on(self) -> None:
+        """Make what :meth:`begun` began wait for its messages, instead of coming back."""
+        self._lane.is_patient = True
+
+    def begun(self) -> Iterator[None]:
+        """The collective in pieces: it comes back whenever it would have to wait, and ends when it is done."""
+        self._lane.is_patient = False
+        yield from self._lane.polled()
+        for target, values in self._last:
+            np.copyto(target, values)
 
     def free(self) -> None:
         """Give requests and groups back to MPI; the plan cannot run any more."""
@@ -97,21 +130,22 @@ class Plan:
 
 
 def _apply(reductions: list[Reduction]) -> None:
-    for op, target, source, received_first in reductions:
+    for op, left, right, target in reductions:
         if op is None:
-            np.copyto(target, source)
-        elif received_first:
-            op(source, target, target)
+            np.copyto(target, left)
         else:
-            op(target, source, target)
+            op(left, right, target)
 
 
 def _begin(step: PlanStep, start_all: Callable[[list[Any]], None]) -> None:
-    for target, source in step.before:
-        np.copyto(target, source)
-    if step.requests:
-        start_all(step.requests)
-    _apply(step.during)
+    for target, values in step.before:
+        np.copyto(target, values)
+    if step.together:
+        start_all(step.together)
+    for request in step.in_order:
+        request.Start()
+    if step.during:
+        _apply(step.during)
 
 
 class _LaneRunner:
@@ -124,6 +158,7 @@ class _LaneRunner:
             for step in steps
         ]
         self.n_done = 0
+        self.is_patient = False  # set while it is polled: from here on wait
 
     def run(self) -> None:
         """All steps, waiting."""
@@ -134,22 +169,50 @@ class _LaneRunner:
                     pass
                 continue
             _begin(step, start_all)
-            if step.requests:
-                wait_all(step.requests)
+            for arrival in step.arrivals:
+                if arrival.requests:
+                    wait_all(arrival.requests)
+                _apply(arrival.reductions)
+                if arrival.following is not None:
+                    arrival.following.Start()
+            if step.pending:
+                wait_all(step.pending)
             _apply(step.after)
 
     def polled(self) -> Iterator[None]:
         """The same without waiting: comes back whenever a message has not arrived yet."""
-        start_all, test_all = self._mpi.Prequest.Startall, self._mpi.Request.Testall
+        start_all = self._mpi.Prequest.Startall
         for step in self._steps:
             if isinstance(step, tuple):
                 yield from _side_by_side(*step)
             else:
                 _begin(step, start_all)
-                while step.requests and not test_all(step.requests):
+                for arrival in step.arrivals:
+                    while arrival.requests and not self._ended(arrival.requests):
+                        yield
+                    _apply(arrival.reductions)
+                    if arrival.following is not None:
+                        arrival.following.Start()
+                while step.pending and not self._ended(step.pending):
                     yield
                 _apply(step.after)
             self.n_done += 1
+
+    @property
+    def only_moves(self) -> bool:
+        """Whether no step copies or reduces."""
+        return all(
+            all(lane.only_moves for lane in step[0])
+            if isinstance(step, tuple)
+            else not (step.before or step.during or step.arrivals or step.after)
+            for step in self._steps
+        )
+
+    def _ended(self, requests: list[Any]) -> bool:
+        if self.is_patient:
+            self._mpi.Request.Waitall(requests)
+            return True
+        return bool(self._mpi.Request.Testall(requests))
 
     @property
     def n_steps(self) -> int:

@@ -66,6 +66,15 @@ def test_on_ranks(n_ranks, nothing_left):
     assert printed.count(" passed") == n_ranks, printed
 
 
+@pytest.mark.parametrize(("n_ranks", "which"), [(2, "test"), (3, "not every_algorithm and not bounded")])
+def test_calls_on_ranks(n_ranks, which, nothing_left, capfd):
+    """In mpi4py's form; MPICH would print a line for each request that is left when it ends."""
+    pytest_on = ["-m", "mpi4py", "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", "-k", which]
+    printed = python_on_ranks(n_ranks, [*pytest_on, f"{HERE}/ranks/calls_on_ranks.py"], LIMIT_S)
+    assert printed.count(" passed") == n_ranks, printed
+    assert "freeing" not in capfd.readouterr().err
+
+
 DYING = """
 import os, signal
 from commsim import algorithm, chunk, fan_in, fan_out

@@ -1,0 +1,382 @@
+"""A call's buffers made those of a plan: vector, source, output and scratch, and what is copied before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from collectives import devices
+from collectives.arrays import Buffer, as_buffer
+from collectives.memory import Lease
+from collectives.mpi import LibraryOperation, Place, from_library_op, load_mpi
+from collectives.operations import Array, Operation, operation
+from collectives.plan import Plan
+from collectives.registry import find
+from collectives.tuning import candidates
+from commsim.algorithm import Algorithm
+from commsim.collective import collective_named
+from commsim.errors import InputError, RefusedError
+from commsim.selection import Ints
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from collectives.contexts import Context
+
+AUTO, LIBRARY = "auto", "library"
+SCRATCH_OF_CALLS = 1 << 20  # pieces of memory beside those of the plan
+
+
+class Call:
+    """A plan with the copies around it.
+
+    Attributes
+    ----------
+    algorithm : str
+        The spec that runs; "library" for the MPI library's own.
+    path : str
+        How the buffers are reached: "host", "device", or "staged on the host".
+    n_running : int
+        Runs that have begun and not ended.
+    arguments : object
+        What its key tells apart by identity.
+    """
+
+    def __init__(self, plan: Any, algorithm: str, bound: Bound) -> None:
+        self._plan, self._bound = plan, bound
+        self.algorithm, self.path = algorithm, bound.path
+        self.n_running = 0
+        self.arguments: Any = None
+        self.run: Callable[[], None] = plan.run if not bound.before and not bound.after else self._run
+
+    def _run(self) -> None:
+        for copy in self._bound.before:
+            copy()
+        self._plan.run()
+        for copy in self._bound.after:
+            copy()
+
+    def begun(self) -> Iterator[None]:
+        """Do it in pieces, as the plan does."""
+        for copy in self._bound.before:
+            copy()
+        yield from self._plan.begun()
+        for copy in self._bound.after:
+            copy()
+
+    def wait_from_now_on(self) -> None:
+        """Make the rest of what was begun wait."""
+        self._plan.wait_from_now_on()
+
+    def free(self) -> None:
+        """Give the plan's requests back."""
+        self._plan.free()
+
+
+@dataclass
+class Bound:
+    """Buffers of a plan, and what is done before and after it."""
+
+    lease: Lease
+    on_device: bool = False
+    vector: Any = None
+    output: Array | None = None
+    source: Array | None = None
+    counts: Ints | None = None
+    before: list[Callable[[], object]] = field(default_factory=list)
+    after: list[Callable[[], object]] = field(default_factory=list)
+    path: str = "host"
+    kind: Any = None  # the MPI type that was given
+
+    def array(
+        self, given: Any, n_blocks: int = 1, *, read: bool = False, written: bool = False
+    ) -> tuple[Array, Buffer]:
+        """A buffer's elements; of one on a device a copy on the host, brought before and taken back after."""
+        if given is None:
+            raise InputError("this rank needs a buffer here, not None")
+        buffer = as_buffer(given, n_blocks, written=written)
+        self.kind = buffer.kind
+        if not buffer.is_device:
+            return buffer.array(), buffer
+        device = devices.current()
+        self.before.append(partial(device.synchronize, buffer.stream))
+        if self.on_device:
+            self.path = "device"
+            return buffer.array(), buffer
+        host, self.path = np.empty(buffer.n_total, buffer.dtype), "staged on the host"
+        if read:
+            self.before.append(partial(device.to_host, host, buffer.address))
+        if written:
+            self.after.append(partial(device.to_device, buffer.address, host))
+        return host, buffer
+
+    def copied(self, target: Array, values: Array, *, after: bool = False) -> None:
+        """Copy so before or after every run, unless both are one place."""
+        if target.dtype != values.dtype or len(target) != len(values):
+            raise InputError(
+                f"{len(values)} elements of {values.dtype} do not fit a place of {len(target)} of {target.dtype}"
+            )
+        if len(target) and target.__array_interface__["data"] != values.__array_interface__["data"]:
+            place = 0 if after else len(self.before)
+            (self.after if after else self.before).insert(place, partial(np.copyto, target, values))
+            self.on_device = False
+
+    def scratch(self, n_elements: int, dtype: np.dtype[Any]) -> Array:
+        """Memory that nobody else sees."""
+        return self.lease.take(n_elements, dtype)
+
+
+def bind(
+    context: Context,
+    place: Place,
+    name: str,
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: Any,
+    root: int,
+    algorithm: Any,
+    tuning: Any,
+    counts: tuple[int, ...] | None,
+) -> Call:
+    """Make the plan of a call. Arguments are those of :mod:`collectives.calls`; does not communicate."""
+    kind = collective_named(name)
+    combine = from_library_op(op) if isinstance(op, load_mpi().Op) else operation(op)
+    if algorithm == LIBRARY:
+        return _library(name, comm, sendbuf, recvbuf, op, root, counts)
+    for on_device in (True, False) if devices.aware() else (False,):
+        lease = place.memory.lease(SCRATCH_OF_CALLS) if place.memory else Lease()
+        bound = Bound(lease, on_device)
+        _BINDINGS[name](bound, place.comm, sendbuf, recvbuf, root, counts)
+        if isinstance(combine, LibraryOperation):
+            combine = combine.of(bound.kind)
+        elif kind.reduces:
+            combine.require(bound.vector.dtype)
+        plan = _plan(place, kind.name, bound, combine, root, algorithm, tuning)
+        if bound.path != "device" or (plan.only_moves and not kind.reduces):
+            return Call(plan, plan.algorithm.spec, bound)
+        plan.free()
+    raise AssertionError("the host is always taken")
+
+
+def _plan(place: Place, name: str, bound: Bound, op: Operation, root: int, algorithm: Any, tuning: Any) -> Plan:
+    wanted = _wanted(place, name, bound, algorithm, tuning)
+    refusals = []
+    for one in wanted:
+        try:
+            options: dict[str, Any] = {"op": op, "root": root, "counts": bound.counts, "source": bound.source}
+            return Plan(one, place, bound.vector, bound.output, **options)
+        except RefusedError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _wanted(place: Place, name: str, bound: Bound, algorithm: Any, tuning: Any) -> list[Algorithm]:
+    if isinstance(algorithm, Algorithm):
+        if algorithm.collective.name != name:
+            raise InputError(f"{algorithm.name} is for {algorithm.collective.name}, not for {name}")
+        return [algorithm]
+    if algorithm != AUTO:
+        return [find(name, algorithm)]
+    n_bytes = 0 if bound.counts is not None else bound.vector.nbytes  # the same on all ranks
+    return candidates(name, place.comm.size, n_bytes, tuning)
+
+
+def _in_place(given: Any) -> bool:
+    return given is load_mpi().IN_PLACE
+
+
+def _same(bound: Bound, vector: Array, source: Array) -> None:
+    if vector.dtype != source.dtype or len(vector) != len(source):
+        raise InputError(
+            f"sendbuf has {len(source)} elements of {source.dtype}, and recvbuf {len(vector)} of {vector.dtype}; they "
+            "must be alike"
+        )
+    bound.vector, bound.source = vector, source
+
+
+def _allreduce(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    vector, _ = bound.array(recv, read=_in_place(send), written=True)
+    if _in_place(send):
+        bound.vector = vector
+    else:
+        _same(bound, vector, bound.array(send, read=True)[0])
+
+
+def _reduce(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    if comm.rank == root:
+        _allreduce(bound, comm, send, recv, root, counts)
+        return
+    source, _ = bound.array(send, read=True)
+    _same(bound, bound.scratch(len(source), source.dtype), source)
+
+
+def _broadcast(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    bound.vector, _ = bound.array(recv, read=comm.rank == root, written=comm.rank != root)
+
+
+def _reduce_scatter(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    p, me = comm.size, comm.rank
+    given = recv if _in_place(send) else send
+    source, _ = bound.array(given, read=True, written=_in_place(send))
+    target = source if _in_place(send) else bound.array(recv, written=True)[0]
+    share, rest = divmod(len(source), p)
+    nearly = tuple(share + (rank < rest) for rank in range(p))
+    if counts is None and rest:
+        raise InputError(
+            f"a vector of {len(source)} elements is not {p} equal blocks; say recvcounts of Reduce_scatter"
+        )
+    counts = nearly if counts is None else counts
+    if len(counts) != p or sum(counts) != len(source):
+        raise InputError(f"recvcounts must be {p} numbers that add up to {len(source)}")
+    begin, each = np.cumsum((0, *counts)), max(counts, default=0)
+    if counts == nearly:
+        _same(bound, bound.scratch(len(source), source.dtype), source)
+        block = bound.vector[begin[me] : begin[me + 1]]
+    else:  # blocks as long as the longest
+        bound.vector = bound.scratch(p * each, source.dtype)
+        for rank, n in enumerate(counts):
+            bound.copied(bound.vector[rank * each : rank * each + n], source[begin[rank] : begin[rank + 1]])
+        block = bound.vector[me * each : me * each + counts[me]]
+    bound.copied(target[: counts[me]], block, after=True)
+
+
+def _block(array: Array, rank: int, n_ranks: int) -> Array:
+    each = len(array) // n_ranks
+    return array[rank * each : (rank + 1) * each]
+
+
+def _allgather(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    bound.vector, _ = bound.array(recv, comm.size, read=_in_place(send), written=True)
+    if not _in_place(send):
+        bound.copied(_block(bound.vector, comm.rank, comm.size), bound.array(send, read=True)[0])
+
+
+def _gather(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    if comm.rank == root:
+        _allgather(bound, comm, send, recv, root, counts)
+        return
+    block, _ = bound.array(send, read=True)
+    bound.vector = bound.scratch(comm.size * len(block), block.dtype)
+    bound.copied(_block(bound.vector, comm.rank, comm.size), block)
+
+
+def _scatter(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    if comm.rank == root:
+        source, _ = bound.array(send, comm.size, read=True)
+        _same(bound, bound.scratch(len(source), source.dtype), source)
+    else:
+        block, _ = bound.array(recv, written=True)
+        bound.vector = bound.scratch(comm.size * len(block), block.dtype)
+    if not (comm.rank == root and _in_place(recv)):
+        block, _ = bound.array(recv, written=True)
+        bound.copied(block, _block(bound.vector, comm.rank, comm.size), after=True)
+
+
+def _alltoall(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    bound.output, _ = bound.array(recv, comm.size, read=_in_place(send), written=True)
+    vector = bound.scratch(len(bound.output), bound.output.dtype)
+    if _in_place(send):
+        bound.vector = vector
+        bound.copied(vector, bound.output)
+    else:
+        _same(bound, vector, bound.array(send, comm.size, read=True)[0])
+
+
+def _alltoallv(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    p, me = comm.size, comm.rank
+    if _in_place(send):
+        raise InputError("an alltoallv in place is not supported; give a sendbuf")
+    matrix = np.zeros((p, p), np.int64)
+    packed = []
+    for given, line, written in ((send, matrix[me], False), (recv, matrix[:, me], True)):
+        array, buffer = bound.array(given, p, read=not written, written=written)
+        sizes = buffer.counts or (buffer.n_elements,) * p
+        places = buffer.displs or tuple(np.cumsum((0, *sizes))[:-1].tolist())
+        line[:] = sizes
+        packed.append(_packed(bound, array, sizes, places, written))
+    if matrix[me, me] != _own(recv, p, me):
+        raise InputError(f"rank {me} sends itself {_own(send, p, me)} elements and receives {_own(recv, p, me)}")
+    source, bound.output = packed
+    bound.counts = matrix
+    _same(bound, bound.scratch(len(source), source.dtype), source)
+
+
+def _own(given: Any, n_ranks: int, rank: int) -> int:
+    buffer = as_buffer(given, n_ranks)
+    return buffer.counts[rank] if buffer.counts else buffer.n_elements
+
+
+def _packed(bound: Bound, array: Array, sizes: Any, places: Any, written: bool) -> Array:
+    """The blocks one behind the other, as plans have them; where they do not lie so, a copy."""
+    begin = np.cumsum((0, *sizes)).tolist()
+    if list(places) == begin[:-1]:
+        return array[: begin[-1]]
+    packed = bound.scratch(begin[-1], array.dtype)
+    for size, place, at in zip(sizes, places, begin, strict=False):
+        one, other = array[place : place + size], packed[at : at + size]
+        bound.copied(*((one, other) if written else (other, one)), after=written)
+    return packed
+
+
+def _barrier(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+    bound.vector = np.empty(0, np.uint8)
+
+
+_BINDINGS: dict[str, Callable[[Bound, Any, Any, Any, int, Any], None]] = {
+    "allreduce": _allreduce,
+    "broadcast": _broadcast,
+    "reduce": _reduce,
+    "reduce_scatter": _reduce_scatter,
+    "allgather": _allgather,
+    "alltoall": _alltoall,
+    "alltoallv": _alltoallv,
+    "gather": _gather,
+    "scatter": _scatter,
+    "barrier": _barrier,
+}
+
+
+class _LibraryPlan:
+    """The MPI library's own collective, in the form of a plan."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self.run = run
+
+    def begun(self) -> Iterator[None]:
+        """At once: it cannot be polled."""
+        self.run()
+        yield from ()
+
+    def wait_from_now_on(self) -> None:
+        """It always waits."""
+
+    def free(self) -> None:
+        """Nothing was made."""
+
+
+def _library(name: str, comm: Any, send: Any, recv: Any, op: Any, root: int, counts: Any) -> Call:
+    if not isinstance(op, load_mpi().Op):
+        raise InputError("algorithm='library' takes operations of MPI; make one with MPI.Op.Create")
+    scatter = (
+        (lambda: comm.Reduce_scatter(send, recv, counts, op))
+        if counts
+        else (lambda: comm.Reduce_scatter_block(send, recv, op))
+    )
+    calls: dict[str, Callable[[], object]] = {
+        "allreduce": lambda: comm.Allreduce(send, recv, op),
+        "broadcast": lambda: comm.Bcast(recv, root),
+        "reduce": lambda: comm.Reduce(send, recv, op, root),
+        "reduce_scatter": scatter,
+        "allgather": lambda: comm.Allgather(send, recv),
+        "alltoall": lambda: comm.Alltoall(send, recv),
+        "alltoallv": lambda: comm.Alltoallv(send, recv),
+        "gather": lambda: comm.Gather(send, recv, root),
+        "scatter": lambda: comm.Scatter(send, recv, root),
+        "barrier": comm.Barrier,
+    }
+    return Call(_LibraryPlan(calls[name]), LIBRARY, Bound(Lease()))

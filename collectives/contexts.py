@@ -1,0 +1,171 @@
+"""What is kept for each communicator: a private duplicate, who shares a host, plans, memory, a thread for progress."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from collectives.compiled import PLAN_TAGS
+from collectives.memory import Memory
+from collectives.mpi import Place, load_mpi, node_groups
+from collectives.requests import Progress
+from commsim.errors import InputError, RefusedError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+MOST_CALLS = 128  # plans kept for each communicator and kind of call
+LEVELS = ("MPI_THREAD_SINGLE", "MPI_THREAD_FUNNELED", "MPI_THREAD_SERIALIZED", "MPI_THREAD_MULTIPLE")
+
+
+class Freed(Protocol):
+    """Something that holds requests of MPI."""
+
+    def free(self) -> None:
+        """Give them back."""
+
+
+class Calls:
+    """Plans of calls that run one after the other; the one that was not used for longest is freed for a new one."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable) -> Any:
+        """The call of that key, or None."""
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def keep(self, key: Hashable, call: Any) -> None:
+        """Keep it, and free the oldest of those that do not run."""
+        self._kept[key] = call
+        if len(self._kept) > MOST_CALLS:
+            for old in [old for old, one in self._kept.items() if one is not call and not one.n_running][:1]:
+                self._kept.pop(old).free()
+
+    def free(self) -> None:
+        """Free all."""
+        while self._kept:
+            self._kept.popitem()[1].free()
+
+
+class Context:
+    """What the calls on one communicator share. Made by its ranks together, at the first call.
+
+    Attributes
+    ----------
+    comm : mpi4py.MPI.Comm
+        The private duplicate.
+    calls, deferred, polled : Calls
+        Plans of blocking calls, of those that the thread runs, of those that their caller polls.
+    """
+
+    def __init__(self, comm: MPI.Comm) -> None:
+        MPI = load_mpi()
+        if comm == MPI.COMM_NULL or comm.Is_inter():
+            raise InputError("a collective needs an intracommunicator")
+        self.comm, self.handle = comm.Dup(), comm.handle
+        self.groups = node_groups(self.comm)
+        largest_tag: Any = comm.Get_attr(MPI.TAG_UB)
+        self._n_places, self._most_tags = 0, largest_tag + 1
+        self._extra: list[Any] = []
+        self.calls, self.deferred, self.polled = (Calls(self.place(Memory())) for _ in range(3))
+        self.progress = Progress()
+        self.handles: set[Freed] = set()
+
+    def place(self, memory: Memory | None = None, *, in_fabric: bool = False) -> Place:
+        """Where the next plan lives, with tags of its own: ranks must ask in the same order."""
+        if (self._n_places + 1) * PLAN_TAGS > self._most_tags:
+            self._extra.append(self.comm)
+            self.comm, self._n_places = self.comm.Dup(), 0
+        self._n_places += 1
+        return Place(self.comm, self.groups, (self._n_places - 1) * PLAN_TAGS, memory, in_fabric)
+
+    def free(self, *, at_exit: bool) -> None:
+        """Free plans; and the duplicate, which all ranks do together, unless the process ends."""
+        self.progress.end()
+        for one in (self.calls, self.deferred, self.polled, *self.handles):
+            one.free()
+        self.handles = set()
+        if not at_exit:
+            for comm in (*self._extra, self.comm):
+                comm.Free()
+
+
+_contexts: dict[int, Context] = {}
+
+
+def context_of(comm: MPI.Comm) -> Context:
+    """The context of a communicator; all its ranks make it together.
+
+    Raises
+    ------
+    RefusedError
+        In a thread that may not call MPI.
+    """
+    found = _contexts.get(comm.handle)
+    if found is not None and _any_thread():
+        return found
+    _require_thread()
+    if found is None:
+        found = _contexts[comm.handle] = Context(comm)
+        comm.Set_attr(_keyval(), found)
+    return found
+
+
+@cache
+def _any_thread() -> bool:
+    return bool(load_mpi().Query_thread() >= load_mpi().THREAD_SERIALIZED)
+
+
+def _require_thread() -> None:
+    MPI = load_mpi()
+    if not _any_thread() and not MPI.Is_thread_main():
+        raise RefusedError(
+            f"{threading.current_thread().name} may not call MPI, which was started with {LEVELS[MPI.Query_thread()]}: "
+            "call from the thread that started it, or start it with MPI_THREAD_MULTIPLE (mpi4py.rc.thread_level)"
+        )
+
+
+def require_multiple() -> None:
+    """A thread of ours may call MPI beside the caller's.
+
+    Raises
+    ------
+    RefusedError
+        Naming what was provided and what to do.
+    """
+    MPI = load_mpi()
+    if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
+        raise RefusedError(
+            f"progress by a thread needs MPI_THREAD_MULTIPLE, and MPI was started with {LEVELS[MPI.Query_thread()]}: "
+            "set mpi4py.rc.thread_level = 'multiple' before mpi4py.MPI is imported, or use progress='test' and Test"
+        )
+
+
+@cache
+def _keyval() -> int:
+    """The attribute under which a communicator keeps its context: who frees the one frees the other."""
+    MPI = load_mpi()
+    atexit.register(_free_all)
+    keyval: int = MPI.Comm.Create_keyval(delete_fn=_freed)
+    MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=lambda *_: _free_all()), True)  # MPI.Finalize deletes it
+    return keyval
+
+
+def _freed(comm: MPI.Comm, keyval: int, context: Context) -> None:
+    if _contexts.pop(context.handle, None) is not None:
+        context.free(at_exit=False)
+
+
+def _free_all() -> None:
+    """Before MPI ends: whatever requests there are."""
+    while _contexts and not load_mpi().Is_finalized():
+        _contexts.popitem()[1].free(at_exit=True)

@@ -1,0 +1,40 @@
+"""Scratch memory of plans: one's own, or shared by plans of which only one runs at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from collectives.operations import Array
+
+SMALLEST_BYTES = 4096
+
+
+class Memory:
+    """Scratch that plans share which never run at the same time: as much as the largest of them takes."""
+
+    def __init__(self) -> None:
+        self._arenas: dict[tuple[int, int], Array] = {}
+
+    def lease(self, first: int = 0) -> Lease:
+        """What one plan takes of it, pieces that do not overlap, counted from `first` on."""
+        return Lease(self._arenas, first)
+
+
+class Lease:
+    """Pieces of memory for one plan; the n-th piece of one size class is the same memory in all plans that share it."""
+
+    def __init__(self, arenas: dict[tuple[int, int], Array] | None = None, first: int = 0) -> None:
+        self._arenas, self._n_taken = arenas, first
+
+    def take(self, n_elements: int, dtype: np.dtype[Any]) -> Array:
+        """An array (n_elements,) of undefined values."""
+        if self._arenas is None:
+            return np.empty(n_elements, dtype)
+        n_bytes = n_elements * dtype.itemsize
+        size = max(SMALLEST_BYTES, 1 << max(n_bytes - 1, 0).bit_length())
+        key, self._n_taken = (self._n_taken, size), self._n_taken + 1
+        if key not in self._arenas:
+            self._arenas[key] = np.empty(size, np.uint8)
+        return self._arenas[key][:n_bytes].view(dtype)

@@ -1,0 +1,133 @@
+"""Decision tables: which algorithm for how many ranks and bytes. Read here, made by ``commsim tune``.
+
+A table is TOML or JSON: ``[[rule]]`` with ``collective``, ``n_ranks`` and ``n_bytes`` (both: from here on, until the
+next rule) and ``algorithms``, specs in the order in which they are taken; the first that does not refuse the case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from collectives.registry import find, names_of
+from commsim.algorithm import Algorithm
+from commsim.collective import collective_named
+from commsim.errors import InputError, unknown_name
+
+VARIABLE = "COMMSIM_TUNING"
+SHIPPED = Path(__file__).with_name("tuning.toml")
+KEYS = ("collective", "n_ranks", "n_bytes", "algorithms")
+LAST_RESORT = ("linear", "dissemination")  # take any number of ranks, and keep their order
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to take from so many ranks and bytes on.
+
+    Attributes
+    ----------
+    collective : str
+    n_ranks, n_bytes : int
+        The rule holds up to those of the next one; the first also below its own.
+    algorithms : tuple of str
+        Specs, the best first.
+    """
+
+    collective: str
+    n_ranks: int
+    n_bytes: int
+    algorithms: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        collective_named(self.collective)
+        if self.n_ranks < 1 or self.n_bytes < 0 or not self.algorithms:
+            raise InputError(f"{self}: n_ranks is at least 1, n_bytes at least 0, and algorithms names some")
+        for spec in self.algorithms:
+            find(self.collective, spec)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rules, with where they come from.
+
+    Attributes
+    ----------
+    rules : tuple of Rule
+    provenance : mapping
+    """
+
+    rules: tuple[Rule, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def specs(self, collective: str, n_ranks: int, n_bytes: int) -> tuple[str, ...]:
+        """The specs for a case; of a collective without rules none."""
+        own = [rule for rule in self.rules if rule.collective == collective]
+        ranks = _from(sorted({rule.n_ranks for rule in own}), n_ranks)
+        rows = {rule.n_bytes: rule for rule in own if rule.n_ranks == ranks}
+        size = _from(sorted(rows), n_bytes)
+        return rows[size].algorithms if size is not None else ()
+
+    @staticmethod
+    def read(path: str | Path) -> Table:
+        """The table in a file, TOML or (``.json``) JSON.
+
+        Raises
+        ------
+        InputError
+            Naming the file, and the rule that is wrong.
+        """
+        try:
+            text = Path(path).read_text()
+            document = json.loads(text) if str(path).endswith(".json") else tomllib.loads(text)
+        except (OSError, ValueError) as error:
+            raise InputError(f"decision table {path}: {error}; make one with `commsim tune`") from None
+        rows = document.get("rule") if isinstance(document, dict) else None
+        if not isinstance(rows, list) or not rows:
+            raise InputError(f"decision table {path} has no [[rule]]; make one with `commsim tune`")
+        rules = tuple(_rule(path, number, row) for number, row in enumerate(rows, 1))
+        return Table(rules, document.get("provenance", {}))
+
+
+def _rule(path: str | Path, number: int, row: Any) -> Rule:
+    try:
+        for key in row:
+            if key not in KEYS:
+                raise unknown_name("key", key, KEYS)
+        return Rule(row["collective"], int(row["n_ranks"]), int(row["n_bytes"]), tuple(row["algorithms"]))
+    except KeyError as error:
+        raise InputError(f"decision table {path}, rule {number}: {error} is missing") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"decision table {path}, rule {number}: {error}") from None
+
+
+def _from(begins: Sequence[int], value: int) -> int | None:
+    """The last that is not above the value; the first where all are."""
+    return begins[max(bisect_right(begins, value) - 1, 0)] if begins else None
+
+
+@cache
+def _read(path: str) -> Table:
+    return Table.read(path)
+
+
+def table_of(tuning: str | Path | Table | None) -> Table:
+    """The table that a call means: given, that of ``COMMSIM_TUNING``, or the one that comes with this library."""
+    if isinstance(tuning, Table):
+        return tuning
+    return _read(str(tuning or os.environ.get(VARIABLE) or SHIPPED))
+
+
+def candidates(
+    collective: str, n_ranks: int, n_bytes: int, tuning: str | Path | Table | None = None
+) -> list[Algorithm]:
+    """What ``algorithm="auto"`` tries for a case, in this order."""
+    specs = table_of(tuning).specs(collective, n_ranks, n_bytes)
+    resort = tuple(name for name in LAST_RESORT if name in names_of(collective))
+    return [find(collective, spec) for spec in dict.fromkeys((*specs, *resort))]
