@@ -34,13 +34,18 @@ def bound_s(
     both_ways = system.endpoint.both_ways or system.endpoint.message
     overhead = 2 * min(system.endpoint.message.overhead_s + both_ways.overhead_s)
     groupings = {"port": np.arange(system.topology.n_vertices), **system.topology.tiers}
-    bandwidth = max(
+    bandwidth = -burst_s(system) + max(
         _tier_bound_s(collective, system, groups, n_ranks, n_bytes, root, in_network, between)
         for groups in groupings.values()
     )
     if between is not None and not (between - np.diag(np.diag(between))).any():
         return 0.0
     return float(max(latency + overhead if between is None else 0.0, bandwidth))
+
+
+def burst_s(system: System) -> float:
+    """What links that have rested may be ahead of their bandwidth, at most."""
+    return float(system.endpoint.burst_bytes / system.topology.links.bandwidth_Bps.min(initial=np.inf))
 
 
 def _latencies_s(topology: Topology, root: int) -> Floats:

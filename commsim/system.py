@@ -80,6 +80,9 @@ class Endpoint:
         byte, whether or not the receiver is there. 0: none is.
     message_rate_per_s : float
         So many messages can begin on one port (the first or the last link of a route) in a second. 0: any number.
+    burst_bytes : int
+        What a link that has rested carries at once, before its bandwidth counts: the depth of the token buckets that
+        shape a network. It earns them back, at its bandwidth, while it carries less. 0: nothing.
     gap_s : float
         LogGP's g: least time between two messages of one rank.
     reduction : BySize
@@ -93,16 +96,24 @@ class Endpoint:
     pair_efficiency: float = 1.0
     eager_limit_bytes: int = 0
     message_rate_per_s: float = 0.0
+    burst_bytes: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.message_rate_per_s < float("inf"):
             raise InputError(f"message_rate_per_s={self.message_rate_per_s} must be a finite number, zero or more")
+        if not 0 <= self.burst_bytes < float("inf"):
+            raise InputError(f"burst_bytes={self.burst_bytes} must be a finite number, zero or more")
         if not 0 < self.pair_efficiency <= 1:
             raise InputError(f"pair_efficiency={self.pair_efficiency} must be above 0 and at most 1")
         if self.eager_limit_bytes < 0:
             raise InputError(f"eager_limit_bytes={self.eager_limit_bytes} must be zero or more")
         if not 0 <= self.gap_s < float("inf"):
             raise InputError(f"gap_s={self.gap_s} must be a finite number, zero or more")
+
+    @property
+    def needs_events(self) -> bool:
+        """Whether what a message takes depends on what its links and ports did before."""
+        return self.gap_s > 0 or self.message_rate_per_s > 0 or self.burst_bytes > 0
 
     @property
     def spacing_s(self) -> float:

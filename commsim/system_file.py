@@ -14,6 +14,7 @@
     eager_limit = "8KiB"
     message_rate = "200M/s"
     pair_efficiency = 0.5
+    burst = "18kB"
     message = [{from = "0B", overhead = "0.9us", efficiency = 0.6}, {from = "64KiB", efficiency = 0.9}]
     both_ways = [{from = "0B", overhead = "1us", efficiency = 0.5}]
     reduction = [{from = "0B", overhead = "1us", throughput = "20GB/s"}]
@@ -39,7 +40,7 @@ from commsim.toml_tables import EntryError, Table, Tables
 from commsim.units import parse_bandwidth, parse_bytes, parse_rate, parse_time, parser_for
 
 SECTIONS = ("topology", "endpoint", "notes", "assumed", "in_network", *ADDING, *CHANGING)
-ENDPOINT_KEYS = ("gap", "eager_limit", "message_rate", "pair_efficiency", "message", "both_ways", "reduction")
+ENDPOINT_KEYS = ("gap", "eager_limit", "message_rate", "pair_efficiency", "burst", "message", "both_ways", "reduction")
 
 
 def read_system(
@@ -189,6 +190,7 @@ def _endpoint(table: Mapping[str, Any], default: Endpoint) -> Endpoint:
         message_rate_per_s=_parsed("message_rate", parse_rate, table["message_rate"])
         if "message_rate" in table
         else default.message_rate_per_s,
+        burst_bytes=_parsed("burst", parse_bytes, table["burst"]) if "burst" in table else default.burst_bytes,
         eager_limit_bytes=_parsed("eager_limit", parse_bytes, table["eager_limit"])
         if "eager_limit" in table
         else default.eager_limit_bytes,
@@ -257,6 +259,8 @@ def write_system(
         table["eager_limit"] = f"{endpoint.eager_limit_bytes}B"
     if endpoint.message_rate_per_s:
         table["message_rate"] = f"{endpoint.message_rate_per_s!r}/s"
+    if endpoint.burst_bytes:
+        table["burst"] = f"{endpoint.burst_bytes}B"
     if endpoint.pair_efficiency < 1:
         table["pair_efficiency"] = endpoint.pair_efficiency
     if endpoint.both_ways is not None:

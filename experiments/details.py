@@ -23,7 +23,7 @@ SHORTEST = 8  # characters that a name keeps in a narrow terminal
 def busiest(link_bytes: Floats, link_busy_s: Floats, time_s: float, top: int) -> list[tuple[int, float]]:
     """The links that are busy longest, with their share of the time."""
     order = np.argsort(-link_busy_s, kind="stable")[:top]
-    return [(int(link), float(link_busy_s[link]) / (time_s or 1.0)) for link in order if link_bytes[link] > 0]
+    return [(int(link), min(float(link_busy_s[link]) / (time_s or 1.0), 1.0)) for link in order if link_bytes[link] > 0]
 
 
 def link_columns(topology: Topology, link_bytes: Floats, link_busy_s: Floats, time_s: float, top: int) -> list[Column]:

@@ -38,8 +38,9 @@ def fair_rates(flows, capacity):
 class Fabric:
     """Flows on links: a flow's event fires at its last byte."""
 
-    def __init__(self, env, topology, spacing_s=0.0):
+    def __init__(self, env, topology, spacing_s=0.0, burst_bytes=0):
         self.env, self.flows, self.left, self.since = env, {}, {}, 0.0
+        self.burst_bytes, self.bucket = burst_bytes, {}
         self.spacing_s, self.port_free_s = spacing_s, defaultdict(float)
         self.capacity = dict(enumerate(topology.links.bandwidth_Bps.tolist()))
         self.rates, self.round = {}, 0
@@ -54,11 +55,24 @@ class Fabric:
         done = self.env.event()
         if n_bytes <= 0 or not links:
             return done.succeed()
+        n_bytes -= self._at_once(links, n_bytes)
+        if n_bytes <= 0:
+            return done.succeed()
         self._settle()
         key = object()
         self.flows[key], self.left[key] = (links, ceiling, done), n_bytes
         self._again()
         return done
+
+    def _at_once(self, links, n_bytes):
+        """Tokens in the buckets of all links; a message that has to wait for tokens leaves a debt."""
+        found = n_bytes
+        for link in links:
+            tokens, since = self.bucket.get(link, (self.burst_bytes, 0.0))
+            tokens = min(self.burst_bytes, tokens + (self.env.now - since) * self.capacity[link])
+            self.bucket[link] = (tokens - n_bytes, self.env.now)
+            found = min(found, max(tokens, 0))
+        return found
 
     def _settle(self):
         for key, rate in self.rates.items():
@@ -113,9 +127,9 @@ class Machine:
     ``steps``: lists of messages, and forks, lists of lists of steps.
     """
 
-    def __init__(self, steps, topology, start_s, spacing_s=0.0):
+    def __init__(self, steps, topology, start_s, spacing_s=0.0, burst_bytes=0):
         self.env, self.steps, self.start_s = simpy.Environment(), steps, start_s
-        self.fabric = Fabric(self.env, topology, spacing_s)
+        self.fabric = Fabric(self.env, topology, spacing_s, burst_bytes)
         self.unit = [simpy.Resource(self.env) for _ in start_s]
         self.transfers = {}
         self.finish_s = [0.0] * len(start_s)
@@ -228,5 +242,9 @@ def readable(one, system, n_elements, n_ranks, disturbance=NO_DISTURBANCE):
     layout = Layout.of(schedule.space, one.collective, n_ranks, n_elements, 4)
     written = Written(schedule, layout, system, disturbance)
     return Machine(
-        written.steps, system.topology, disturbance.starts(n_ranks).tolist(), system.endpoint.spacing_s
+        written.steps,
+        system.topology,
+        disturbance.starts(n_ranks).tolist(),
+        system.endpoint.spacing_s,
+        system.endpoint.burst_bytes,
     ).run()

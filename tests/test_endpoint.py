@@ -1,5 +1,7 @@
 """Eager messages and messages that cross between two ranks: what they cost in every model, and who refuses them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -188,4 +190,45 @@ def test_message_rates_equal_the_readable_reference(one):
 def test_models_without_ports_refuse_a_rate(model):
     star = topologies.find("star:hosts=4,bandwidth=1GB/s,latency=1us,message_rate=1M/s")
     with pytest.raises(RefusedError, match=f"{model} does not know .* message_rate is about; use the model fluid"):
+        simulate(find(("allreduce", "ring")), star, 4096, model=model)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bursts
+
+
+def with_burst(spec, burst_bytes):
+    system = topologies.find(spec)
+    return replace(system, endpoint=replace(system.endpoint, burst_bytes=burst_bytes))
+
+
+def test_a_link_that_has_rested_is_ahead_of_its_bandwidth():
+    """1 GB/s and 1000 B at once: 800 ns of rest earn 800 B."""
+    star = with_burst("star:hosts=3,bandwidth=1GB/s,latency=50ns", 1000)
+    ends = {0.0: 2.1e-6 + 3e-6, 2.8e-6: 5.1e-6, 5e-6: 7.1e-6}  # of the second of two, by when it starts
+    for start_s, end_s in ends.items():
+        two = of_messages([(0, 1, 3000), (0, 1, 3000)], start_s=(0.0, start_s))
+        assert share_fabric([two.job(star)], star).end_s[1] == pytest.approx(end_s)
+    small = of_messages([(0, 1, 700), (2, 1, 700)])  # of which the second finds 300 B left where both must go
+    assert share_fabric([small.job(star)], star).end_s == pytest.approx([0.1e-6, 0.5e-6])
+
+
+@pytest.mark.parametrize("one", [find(("alltoall", "linear")), find(("allreduce", "recursive_doubling")), two_rings])
+def test_bursts_equal_the_readable_reference(one):
+    system = with_burst("xgft:down=3x2,up=1x1,bandwidth=1GB/s,latency=1us", 500)
+    found = simulate(one, system, 4 * 6 * 50, model="fluid", disturbance=SOME)
+    np.testing.assert_allclose(found.finish_s, readable(one, system, 6 * 50, 6, SOME), rtol=1e-6)
+    assert found.time_s < simulate(one, with_burst(system.name, 0), 4 * 6 * 50, model="fluid", disturbance=SOME).time_s
+
+
+def test_what_a_burst_carries_at_once_is_below_no_bound():
+    star = with_burst("star:hosts=4,bandwidth=1GB/s,latency=0s", 10**6)
+    result = simulate(find(("broadcast", "chain:segments=1")), star, 10**6)
+    assert (result.time_s, result.bound_s) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("model", ["hockney", "loggp"])
+def test_models_without_a_past_refuse_a_burst(model):
+    star = with_burst("star:hosts=4,bandwidth=1GB/s,latency=1us", 1000)
+    with pytest.raises(RefusedError, match=f"{model} does not know .* burst is about; use the model fluid"):
         simulate(find(("allreduce", "ring")), star, 4096, model=model)

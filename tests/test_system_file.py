@@ -71,6 +71,7 @@ def test_switches_that_reduce_and_copy_are_a_key_of_the_generator(tmp_path):
         Endpoint(),
         Endpoint.uniform(overhead_s=1.25e-6, gap_s=3e-7, gamma_s_per_byte=4e-11),
         Endpoint.uniform(eager_limit_bytes=8192, pair_efficiency=0.5, message_rate_per_s=2e8),
+        Endpoint(burst_bytes=18028),
         Endpoint(
             BySize((0, 1000, 65536), (1e-7, 2.5e-6, 0.0), (0.125, 0.5, 0.987654)),
             BySize((0, 7), (1e-6, 0.0), (0.3, 1.0)),
@@ -91,6 +92,7 @@ def test_round_trip(tmp_path, endpoint):
         np.testing.assert_allclose(found, wanted, rtol=1e-14)
     assert system.notes == notes
     assert system.endpoint.gap_s == pytest.approx(endpoint.gap_s)
+    assert system.endpoint.burst_bytes == endpoint.burst_bytes
     for name in ("message", "both_ways", "reduction"):
         found, wanted = getattr(system.endpoint, name), getattr(endpoint, name)
         assert (found is None) == (wanted is None)

@@ -222,6 +222,11 @@ def run(
             f"{system.name}: {model.name} does not know for how long a message takes a port, which message_rate is "
             "about; use the model fluid"
         )
+    if system.endpoint.burst_bytes:
+        raise RefusedError(
+            f"{system.name}: {model.name} does not know what links did before a message, which burst is about; use the "
+            "model fluid"
+        )
     clocks = _Clocks(schedule, system, layout, model, timeline_ranks, disturbance)
     for block in schedule.blocks():
         if isinstance(block, Lanes):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from commsim.models.max_min import CHANGED, OLD, RATE, add, remove, solve
+from commsim.models.max_min import CAPACITY, CHANGED, OLD, RATE, add, remove, solve
 
 GATE, BEGIN, FINISH, ARRIVE, DELIVER = 0, 1, 2, 3, 4  # kinds of events, in this order at one time
 KIND_BITS = 3
@@ -137,7 +137,24 @@ def _admitted_s(way: Any, now: float, spacing_s: float, port_free_s: Any) -> flo
 
 
 @njit(cache=True)
-def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, out: Any) -> None:
+def _at_once(way: Any, n_bytes: float, now: float, burst_bytes: float, link: Any, spent_s: Any) -> float:
+    """What all links of a route carry of a message at once, because they have rested; takes the message from them.
+
+    ``spent_s`` of a link is when it has earned back all that it ever carried (the theoretical arrival time of ATM's
+    generic cell rate algorithm, ITU-T I.371): before now by what it may carry at once, no more than its burst.
+    """
+    least = n_bytes
+    for number in way:
+        if number >= 0:
+            rate_Bps = link[number, CAPACITY]
+            spent_s[number] = max(spent_s[number], now - burst_bytes / rate_Bps)
+            least = min(least, (now - spent_s[number]) * rate_Bps)
+            spent_s[number] += n_bytes / rate_Bps
+    return max(least, 0.0)
+
+
+@njit(cache=True)
+def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, burst_bytes: float, out: Any) -> None:
     """Process all events. Gates that never open are left with ``waits`` above 0.
 
     Parameters
@@ -150,6 +167,8 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, out
         Least time between two messages of one sender.
     spacing_s : float
         Least time between two messages that begin on one port, the first or the last link of a route.
+    burst_bytes : float
+        What a link that has rested carries at once.
     out : Outcome
     """
     n_messages, n_slots = len(m.src), len(net.flow)
@@ -159,7 +178,7 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, out
     for gate in range(len(progress)):
         progress[gate] = gates.order_first[gate]
     unit_free_s, port_free_s = np.zeros(len(out.reduced_s)), np.zeros(len(out.reduced_s))  # units: ranks and more
-    link_free_s = np.zeros(len(net.link))
+    link_free_s, spent_s = np.zeros(len(net.link)), np.full(len(net.link), -np.inf)
     message_of, version = np.zeros(n_slots, dtype=np.int64), np.zeros(n_slots, dtype=np.int64)
     left, since_s = np.zeros(n_slots), np.zeros(n_slots)
     free_slots, n_free = np.empty(n_slots, dtype=np.int64), n_slots
@@ -218,10 +237,13 @@ def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, out
                     if begin_s > now:
                         size = _push(heap_s, heap_id, size, begin_s, (number << KIND_BITS) | BEGIN)
                         continue
-                if m.wire_bytes[number] > 0 and m.paths[pair, 0] >= 0:
+                at_once = 0.0
+                if burst_bytes > 0:
+                    at_once = _at_once(m.paths[pair], m.wire_bytes[number], now, burst_bytes, net.link, spent_s)
+                if m.wire_bytes[number] > at_once and m.paths[pair, 0] >= 0:
                     n_free -= 1
                     slot = free_slots[n_free]
-                    message_of[slot], left[slot], since_s[slot] = number, m.wire_bytes[number], now
+                    message_of[slot], left[slot], since_s[slot] = number, m.wire_bytes[number] - at_once, now
                     add(net, slot, m.paths[pair], m.ceiling_Bps[number])
                     continue
                 kind = FINISH  # nothing to carry

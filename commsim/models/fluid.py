@@ -73,7 +73,7 @@ class Fluid:
         RefusedError
             If the schedule asks of the fabric what the system cannot do.
         """
-        if self.shortcuts and system.endpoint.gap_s == system.endpoint.message_rate_per_s == 0:
+        if self.shortcuts and not system.endpoint.needs_events:
             try:
                 return clocks(schedule, system, layout, Shortcuts(system), timeline_ranks, disturbance)
             except SharedLinksError:
@@ -361,7 +361,8 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
         n=np.zeros(3, dtype=np.int64),
     )
     net = network(links.bandwidth_Bps, max(min(table.n_together, n), 1), paths.shape[1])
-    run_events(messages, gates, net, system.endpoint.gap_s, system.endpoint.spacing_s, out)
+    endpoint = system.endpoint
+    run_events(messages, gates, net, endpoint.gap_s, endpoint.spacing_s, float(endpoint.burst_bytes), out)
     if (gates.waits > 0).any():
         stuck = np.flatnonzero(out.end_s < 0)
         src, dst, step = (int(column[stuck[0]]) for column in (table.src, table.dst, table.step))
