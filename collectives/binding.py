@@ -25,8 +25,6 @@ from commsim.selection import Ints
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from collectives.contexts import Context
-
 AUTO, LIBRARY = "auto", "library"
 SCRATCH_OF_CALLS = 1 << 20  # pieces of memory beside those of the plan
 
@@ -43,7 +41,9 @@ class Call:
     n_running : int
         Runs that have begun and not ended.
     arguments : object
-        What its key tells apart by identity.
+        What its keys tell apart by identity.
+    known_as : object
+        Its key among known calls.
     """
 
     def __init__(self, plan: Any, algorithm: str, bound: Bound) -> None:
@@ -51,6 +51,7 @@ class Call:
         self.algorithm, self.path = algorithm, bound.path
         self.n_running = 0
         self.arguments: Any = None
+        self.known_as: Any = None
         self.run: Callable[[], None] = plan.run if not bound.before and not bound.after else self._run
 
     def _run(self) -> None:
@@ -131,7 +132,6 @@ class Bound:
 
 
 def bind(
-    context: Context,
     place: Place,
     name: str,
     comm: MPI.Comm,
@@ -145,6 +145,7 @@ def bind(
 ) -> Call:
     """Make the plan of a call. Arguments are those of :mod:`collectives.calls`; does not communicate."""
     kind = collective_named(name)
+    op = load_mpi().SUM if op is None else op
     combine = from_library_op(op) if isinstance(op, load_mpi().Op) else operation(op)
     if algorithm == LIBRARY:
         return _library(name, comm, sendbuf, recvbuf, op, root, counts)

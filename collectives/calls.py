@@ -1,8 +1,9 @@
 """Collectives in mpi4py's form, by the algorithms of this library: ``Allreduce(comm, sendbuf, recvbuf, op)``.
 
 Buffers, roots, operations and ``MPI.IN_PLACE`` are those of ``comm.Allreduce``. The first call with some buffers makes
-a plan, which all later ones use; it holds persistent requests, never the buffers. It is freed with the communicator, or
-when one has more than :data:`collectives.contexts.MOST_CALLS`. The first call on a communicator duplicates it.
+a plan, which all later ones use; it holds persistent requests, and no buffers but small ones. It is freed with the
+communicator, or when one has more than :data:`collectives.contexts.MOST_CALLS`. The first call on a communicator
+duplicates it.
 
 ``algorithm`` is a spec (``"ring"``, ``"chain:segments=16"``), an :class:`commsim.Algorithm`, ``"library"`` (the MPI
 library's own) or ``"auto"``: the decision table ``tuning`` (a file or a :class:`collectives.tuning.Table`), else that
@@ -17,7 +18,7 @@ import numpy as np
 
 from collectives.arrays import buffer_key
 from collectives.binding import LIBRARY, Call, bind
-from collectives.contexts import Calls, Context, context_of, require_multiple
+from collectives.contexts import Calls, Context, context_of, ready, require_multiple
 from collectives.mpi import load_mpi
 from collectives.requests import Handle, Request
 from commsim.errors import unknown_name
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 PROGRESS = ("thread", "test")
+KNOWN_BYTES = 256 * 1024  # arrays up to this size are known by the object, and kept alive with their plan
 
 
 def Allreduce(
@@ -59,12 +61,18 @@ def Allreduce(
     >>> gradient = np.ones(3, np.float32)
     >>> collectives.Allreduce(MPI.COMM_WORLD, MPI.IN_PLACE, gradient, MPI.SUM, algorithm="ring")
     """
-    _called("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning).run()
+    try:  # as _run does, without it: of 8 bytes its call would be a tenth of the time
+        known = ready[comm.handle].calls.known
+        call = known["allreduce", id(sendbuf), id(recvbuf), id(op), id(algorithm), 0, id(tuning), None]
+    except KeyError:
+        _run("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
+    else:
+        call.run()
 
 
 def Bcast(comm: MPI.Comm, buf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """The root's buffer, on every rank."""
-    _called("broadcast", comm, buf, buf, None, root, algorithm, tuning).run()
+    _run("broadcast", comm, buf, buf, None, root, algorithm, tuning)
 
 
 def Reduce(
@@ -78,14 +86,14 @@ def Reduce(
     tuning: Any = None,
 ) -> None:
     """The reduction over all ranks, at the root; the others' `recvbuf` may be None."""
-    _called("reduce", comm, sendbuf, recvbuf, op, root, algorithm, tuning).run()
+    _run("reduce", comm, sendbuf, recvbuf, op, root, algorithm, tuning)
 
 
 def Reduce_scatter_block(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: Any = None, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Block r of the reduction, on rank r; all blocks are equally long."""
-    _called("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning).run()
+    _run("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
 
 
 def Reduce_scatter(
@@ -103,41 +111,41 @@ def Reduce_scatter(
     Blocks that are not nearly equal (the first ones one longer) travel as long as the longest.
     """
     counts = None if recvcounts is None else tuple(int(n) for n in recvcounts)
-    _called("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, counts).run()
+    _run("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, counts)
 
 
 def Allgather(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Every rank's buffer, on every rank, in the order of ranks."""
-    _called("allgather", comm, sendbuf, recvbuf, None, 0, algorithm, tuning).run()
+    _run("allgather", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
 
 
 def Alltoall(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Block s of rank r becomes block r of rank s."""
-    _called("alltoall", comm, sendbuf, recvbuf, None, 0, algorithm, tuning).run()
+    _run("alltoall", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
 
 
 def Alltoallv(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """The same with blocks of their own length: buffers are ``[array, (counts, displs), type]``."""
-    _called("alltoallv", comm, sendbuf, recvbuf, None, 0, algorithm, tuning).run()
+    _run("alltoallv", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
 
 
 def Gather(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Every rank's buffer at the root, in the order of ranks; the others' `recvbuf` may be None."""
-    _called("gather", comm, sendbuf, recvbuf, None, root, algorithm, tuning).run()
+    _run("gather", comm, sendbuf, recvbuf, None, root, algorithm, tuning)
 
 
 def Scatter(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Block r of the root's buffer, on rank r; the others' `sendbuf` may be None."""
-    _called("scatter", comm, sendbuf, recvbuf, None, root, algorithm, tuning).run()
+    _run("scatter", comm, sendbuf, recvbuf, None, root, algorithm, tuning)
 
 
 def Barrier(comm: MPI.Comm, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Come back when every rank has come."""
-    _called("barrier", comm, None, None, None, 0, algorithm, tuning).run()
+    _run("barrier", comm, None, None, None, 0, algorithm, tuning)
 
 
 def Iallreduce(
@@ -170,7 +178,7 @@ def Iallreduce(
     """
     context, way = context_of(comm), _way(progress)
     calls = context.deferred if way == "thread" else context.polled
-    call = _call(context, calls, "allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, None)
+    call = _call(context, calls, ("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, None))
     return context.progress.by_thread(call) if way == "thread" else context.progress.by_test(call)
 
 
@@ -191,7 +199,7 @@ def Allreduce_init(
     """
     context, way = context_of(comm), _way(progress)
     place = context.place(in_fabric=True)
-    call = bind(context, place, "allreduce", comm, sendbuf, recvbuf, _op(op), 0, algorithm, tuning, None)
+    call = bind(place, "allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, None)
     return Handle(call, context.progress if way == "thread" else None, context.handles)
 
 
@@ -206,11 +214,7 @@ def _way(progress: str | None) -> str:
     return progress
 
 
-def _op(op: Any) -> Any:
-    return load_mpi().SUM if op is None else op
-
-
-def _called(
+def _run(
     name: str,
     comm: MPI.Comm,
     sendbuf: Any,
@@ -220,41 +224,46 @@ def _called(
     algorithm: Any,
     tuning: Any,
     counts: tuple[int, ...] | None = None,
-) -> Call:
-    context = context_of(comm)
-    return _call(context, context.calls, name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
+) -> None:
+    """Do a call. One with the same objects as before is known by them, and nothing is asked."""
+    arguments = (name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
+    key = (name, id(sendbuf), id(recvbuf), id(op), id(algorithm), root, id(tuning), counts)
+    context = ready.get(comm.handle)
+    call = None if context is None else context.calls.known.get(key)
+    if call is None:
+        context = context_of(comm)
+        call = _call(context, context.calls, arguments)
+        if call.algorithm != LIBRARY and _stays(sendbuf) and _stays(recvbuf):
+            context.calls.know(key, call, arguments)
+    call.run()
 
 
-def _call(
-    context: Context,
-    calls: Calls,
-    name: str,
-    comm: MPI.Comm,
-    sendbuf: Any,
-    recvbuf: Any,
-    op: Any,
-    root: int,
-    algorithm: Any,
-    tuning: Any,
-    counts: tuple[int, ...] | None,
-) -> Call:
-    """The call of these arguments, from the ones that are kept. Objects are told apart by identity, and kept alive."""
-    if algorithm == LIBRARY:  # no plan: MPI sees the buffers as they are
-        return bind(context, calls.place, name, comm, sendbuf, recvbuf, _op(op), root, LIBRARY, None, counts)
-    key = (name, id(algorithm), id(tuning), id(op), root, counts, _key(sendbuf), _key(recvbuf))
-    found = calls.get(key)
+def _stays(given: Any) -> bool:
+    """Whether a buffer is small enough to be kept alive, and cannot come to lie elsewhere while it is."""
+    return given is None or given is load_mpi().IN_PLACE or (type(given) is np.ndarray and given.nbytes <= KNOWN_BYTES)
+
+
+def _call(context: Context, calls: Calls, arguments: tuple[Any, ...]) -> Call:
+    """The call of these arguments, one that is kept or a new one. Objects are told apart by identity."""
+    name, _, sendbuf, recvbuf, op, root, algorithm, tuning, counts = arguments
+    there, here = _key(context, sendbuf), _key(context, recvbuf)
+    key = (name, id(algorithm), id(op), root, id(tuning), counts, there, here)
+    found: Call | None = calls.kept.get(key)
     if found is None:
-        found = bind(context, calls.place, name, comm, sendbuf, recvbuf, _op(op), root, algorithm, tuning, counts)
+        found = bind(calls.place, *arguments)
         found.arguments = (algorithm, tuning, op)
-        calls.keep(key, found)
-    return found  # type: ignore[no-any-return]
+        if algorithm != LIBRARY:  # which has no plan: MPI sees the buffers as they are
+            calls.keep(key, found)
+    return found
 
 
-def _key(given: Any) -> Any:
+def _key(context: Context, given: Any) -> Any:
     """Where and what a buffer is; it is all that a plan depends on."""
-    MPI = load_mpi()
-    if type(given) is np.ndarray and given.flags.forc and given.flags.writeable:
-        return MPI.buffer(given).address, given.size, given.dtype
-    if given is None or given is MPI.IN_PLACE:
+    if type(given) is np.ndarray:
+        try:
+            return context.memory_of(given).address, given.size, given.dtype
+        except (ValueError, BufferError, TypeError):  # not contiguous, or no numbers
+            pass
+    if given is None or given is context.in_place:
         return given is None
     return buffer_key(given)

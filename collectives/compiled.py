@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from collectives.drafts import (
     MOST_LANES,
     Buffers,
@@ -23,8 +25,9 @@ from collectives.operations import Array, Operation
 MESSAGE_TAGS = 64  # of each lane: the messages of one pair in one step
 PLAN_TAGS = (MOST_LANES + 1) * MESSAGE_TAGS  # of one plan
 OVERLAP_BYTES = 64 * 1024  # reduced in one step: from here on each message is reduced as soon as it is there
+BY_KEYWORD = (np.maximum, np.minimum)  # numpy wants the target of these as out=…
 
-Reduction = tuple[Any, Array, Array, Array]  # operation or None to copy, both operands in order, target
+Reduction = tuple[Any, Array, Array, Array]  # operation, both operands in order, target
 Copy = tuple[Array, Array]  # target, source
 
 
@@ -79,6 +82,8 @@ class Compiler:
 
     def __init__(self, place: Place, op: Operation, buffers: Buffers) -> None:
         self._mpi, self._op, self._buffers = load_mpi(), op, buffers
+        is_plain = type(op) is Operation and isinstance(op.function, np.ufunc) and op.function not in BY_KEYWORD
+        self._reduce: Any = op.function if is_plain else op.into
         self._comm: Any = place.comm
         self._first_tag = place.first_tag
         self._requests: list[Any] = []
@@ -163,7 +168,7 @@ class Compiler:
         done.together.append(request)
         done.pending.append(request)
         if work.is_result and work.staged is not None:
-            done.after += [(None, part, part, self._buffers.view(p)) for p, part in parts(area, work.pieces)]
+            done.after += [(_copied, part, part, self._buffers.view(p)) for p, part in parts(area, work.pieces)]
         for piece in work.pieces if work.is_result or work.staged is None else ():
             self._buffers.written(piece)
 
@@ -233,12 +238,12 @@ class Compiler:
         """Apply values to a place of the buffers, whose own values may still be in the source."""
         found: list[Reduction] = []
         if not message.reduce:
-            found.append((None, arrived, arrived, self._buffers.view(place)))
+            found.append((_copied, arrived, arrived, self._buffers.view(place)))
         else:
             for part, own in self._buffers.read(place):
                 new = arrived[part.start - place.start : part.stop - place.start]
                 operands = (new, own) if message.received_first else (own, new)
-                found.append((self._op.into, *operands, self._buffers.view(part)))
+                found.append((self._reduce, *operands, self._buffers.view(part)))
         self._buffers.written(place)
         return found
 
@@ -268,6 +273,11 @@ class Compiler:
         if self._library_op is not None and self._library_op[1]:
             self._library_op[0].Free()
         self._requests, self._comms, self._library_op = [], {}, None
+
+
+def _copied(values: Array, _: Array, out: Array) -> None:
+    """What is done in place of an operation where nothing is combined."""
+    np.copyto(out, values)
 
 
 def _cut(pieces: list[slice], cut: slice) -> list[slice]:

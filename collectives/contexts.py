@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,30 +29,44 @@ class Freed(Protocol):
 
 
 class Calls:
-    """Plans of calls that run one after the other; the one that was not used for longest is freed for a new one."""
+    """Plans of calls that run one after the other; the one made first is freed where there are too many.
+
+    Attributes
+    ----------
+    place : Place
+    kept : dict
+        By where buffers lie and what they hold, and the other arguments.
+    known : dict
+        The same by the identity of all arguments, which are kept alive.
+    """
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
-
-    def get(self, key: Hashable) -> Any:
-        """The call of that key, or None."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
+        self.kept: dict[Hashable, Any] = {}
+        self.known: dict[Hashable, Any] = {}
 
     def keep(self, key: Hashable, call: Any) -> None:
-        """Keep it, and free the oldest of those that do not run."""
-        self._kept[key] = call
-        if len(self._kept) > MOST_CALLS:
-            for old in [old for old, one in self._kept.items() if one is not call and not one.n_running][:1]:
-                self._kept.pop(old).free()
+        """Keep a call."""
+        if len(self.kept) >= MOST_CALLS:
+            oldest = next((old for old, one in self.kept.items() if not one.n_running), None)
+            if oldest is not None:
+                self._free(self.kept.pop(oldest))
+        self.kept[key] = call
+
+    def know(self, key: Hashable, call: Any, arguments: tuple[Any, ...]) -> None:
+        """Know a call by its arguments, those of the last one with other objects in the same place no longer."""
+        self.known.pop(call.known_as, None)
+        call.known_as, call.arguments = key, arguments
+        self.known[key] = call
+
+    def _free(self, call: Any) -> None:
+        self.known.pop(call.known_as, None)
+        call.free()
 
     def free(self) -> None:
         """Free all."""
-        while self._kept:
-            self._kept.popitem()[1].free()
+        while self.kept:
+            self._free(self.kept.popitem()[1])
 
 
 class Context:
@@ -72,6 +85,7 @@ class Context:
         if comm == MPI.COMM_NULL or comm.Is_inter():
             raise InputError("a collective needs an intracommunicator")
         self.comm, self.handle = comm.Dup(), comm.handle
+        self.memory_of, self.in_place = MPI.buffer, MPI.IN_PLACE
         self.groups = node_groups(self.comm)
         largest_tag: Any = comm.Get_attr(MPI.TAG_UB)
         self._n_places, self._most_tags = 0, largest_tag + 1
@@ -100,6 +114,8 @@ class Context:
 
 
 _contexts: dict[int, Context] = {}
+ready: dict[int, Context] = {}
+"""By a communicator's handle, where any thread may call MPI: nothing else is to be asked."""
 
 
 def context_of(comm: MPI.Comm) -> Context:
@@ -110,17 +126,21 @@ def context_of(comm: MPI.Comm) -> Context:
     RefusedError
         In a thread that may not call MPI.
     """
-    found = _contexts.get(comm.handle)
-    if found is not None and _any_thread():
-        return found
     _require_thread()
+    found = _contexts.get(comm.handle)
     if found is None:
         found = _contexts[comm.handle] = Context(comm)
         comm.Set_attr(_keyval(), found)
+    if _any_thread():
+        ready[comm.handle] = found
     return found
 
 
-@cache
+def _forget(handle: int) -> Context | None:
+    ready.pop(handle, None)
+    return _contexts.pop(handle, None)
+
+
 def _any_thread() -> bool:
     return bool(load_mpi().Query_thread() >= load_mpi().THREAD_SERIALIZED)
 
@@ -161,11 +181,13 @@ def _keyval() -> int:
 
 
 def _freed(comm: MPI.Comm, keyval: int, context: Context) -> None:
-    if _contexts.pop(context.handle, None) is not None:
+    if _forget(context.handle) is not None:
         context.free(at_exit=False)
 
 
 def _free_all() -> None:
     """Before MPI ends: whatever requests there are."""
-    while _contexts and not load_mpi().Is_finalized():
-        _contexts.popitem()[1].free(at_exit=True)
+    for handle in [] if load_mpi().Is_finalized() else list(_contexts):
+        context = _forget(handle)
+        if context is not None:
+            context.free(at_exit=True)

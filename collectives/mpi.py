@@ -300,12 +300,12 @@ class LibraryOperation(Operation):
         kind = library_type(left.dtype) if kind is None else kind
         op.Reduce_local([left, len(left), kind], [result, len(result), kind])
 
-    def into(self, left: Array, right: Array, target: Array) -> None:
-        """MPI writes to the right operand; another target is a copy of it first."""
-        if target is right or np.may_share_memory(target, right):
-            self._reduce(left, target)
-        elif np.may_share_memory(target, left):
-            target[:] = self._applied(left, right)
+    def into(self, left: Array, right: Array, out: Array) -> None:
+        """MPI writes to the right operand; another out is a copy of it first."""
+        if out is right or np.may_share_memory(out, right):
+            self._reduce(left, out)
+        elif np.may_share_memory(out, left):
+            out[:] = self._applied(left, right)
         else:
-            np.copyto(target, right)
-            self._reduce(left, target)
+            np.copyto(out, right)
+            self._reduce(left, out)

@@ -67,12 +67,12 @@ class Operation:
                 "must give an array like them"
             )
 
-    def into(self, left: Array, right: Array, target: Array) -> None:
-        """Write the result to `target`, which may be one of the operands."""
+    def into(self, left: Array, right: Array, out: Array) -> None:
+        """Write the result to `out`, which may be one of the operands."""
         if isinstance(self.function, np.ufunc):
-            self.function(left, right, out=target)
+            self.function(left, right, out=out)
         else:
-            target[...] = self.function(left, right)
+            out[...] = self.function(left, right)
 
 
 def operation(op: str | Operation | Callable[[Array, Array], Array]) -> Operation:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Plan:
     """One rank's part of an algorithm on given buffers: persistent requests, scratch allocated once.
 
+    ``run()`` does the collective once.
+
     Parameters
     ----------
     algorithm : Algorithm
@@ -31,7 +33,7 @@ class Plan:
     comm : mpi4py.MPI.Comm or Place
         Ranks of a communicator make a plan together: it asks who shares a host. In a :class:`Place` that is known.
     buffer : array (n_elements,)
-        Contiguous; the whole vector, on every rank, changed in place by :meth:`run`. What a rank has and gets are its
+        Contiguous; the whole vector, on every rank, changed in place by ``run()``. What a rank has and gets are its
         blocks of it, or all of it.
     output : array (n_elements,), optional
         Of collectives that have one (alltoall): where the result goes.
@@ -90,12 +92,15 @@ class Plan:
         self._compiler = Compiler(place, combine, buffers)
         lane, _ = Drafter(schedule, buffers, place.in_fabric and has_group_plans(buffer.dtype)).lane(schedule)
         self.result = result_view(kind, comm.rank, comm.size, root, buffer, output)
+        self.run: Callable[[], None] = self._run
         try:
             self._lane = _LaneRunner(self._compiler.steps(lane))
             self._last = [] if source is None or output is not None else self._brought(buffer)
         except BaseException:
             self._compiler.free()
             raise
+        if not self._last:
+            self.run = self._lane.run
 
     @property
     def only_moves(self) -> bool:
@@ -107,8 +112,7 @@ class Plan:
         begin = (self.result.ctypes.data - buffer.ctypes.data) // buffer.itemsize
         return self._compiler.brought(slice(begin, begin + len(self.result)))
 
-    def run(self) -> None:
-        """Do the collective once."""
+    def _run(self) -> None:
         self._lane.run()
         for target, values in self._last:
             np.copyto(target, values)
@@ -131,10 +135,7 @@ class Plan:
 
 def _apply(reductions: list[Reduction]) -> None:
     for op, left, right, target in reductions:
-        if op is None:
-            np.copyto(target, left)
-        else:
-            op(left, right, target)
+        op(left, right, target)
 
 
 def _begin(step: PlanStep, start_all: Callable[[list[Any]], None]) -> None:
@@ -161,23 +162,35 @@ class _LaneRunner:
         self.is_patient = False  # set while it is polled: from here on wait
 
     def run(self) -> None:
-        """All steps, waiting."""
-        start_all, wait_all = self._mpi.Prequest.Startall, self._mpi.Request.Waitall
+        """All steps, waiting. As flat as can be: small messages take less time than the loop does."""
+        copy, start_all, wait_all = np.copyto, self._mpi.Prequest.Startall, self._mpi.Request.Waitall
         for step in self._steps:
             if isinstance(step, tuple):
                 for _ in _side_by_side(*step):
                     pass
                 continue
-            _begin(step, start_all)
-            for arrival in step.arrivals:
-                if arrival.requests:
-                    wait_all(arrival.requests)
-                _apply(arrival.reductions)
-                if arrival.following is not None:
-                    arrival.following.Start()
+            for target, values in step.before:
+                copy(target, values)
+            if step.together:
+                start_all(step.together)
+            if step.in_order or step.during or step.arrivals:
+                self._beside(step)
             if step.pending:
                 wait_all(step.pending)
-            _apply(step.after)
+            for op, left, right, target in step.after:
+                op(left, right, target)
+
+    def _beside(self, step: PlanStep) -> None:
+        """What a step does while its messages arrive."""
+        for request in step.in_order:
+            request.Start()
+        _apply(step.during)
+        for arrival in step.arrivals:
+            if arrival.requests:
+                self._mpi.Request.Waitall(arrival.requests)
+            _apply(arrival.reductions)
+            if arrival.following is not None:
+                arrival.following.Start()
 
     def polled(self) -> Iterator[None]:
         """The same without waiting: comes back whenever a message has not arrived yet."""

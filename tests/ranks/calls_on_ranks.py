@@ -256,7 +256,7 @@ def test_memory_of_a_device_goes_through_the_host_where_it_must(comm, monkeypatc
     moved = OnDevice(vector(30) if ME == 0 else np.zeros(30, np.int64))
     collectives.Bcast(comm, moved, algorithm="binomial")
     assert (moved.array == vector(30, rank=0)).all()
-    [call] = [one for one in context_of(comm).calls._kept.values() if one.algorithm == "binomial"]
+    [call] = [one for one in context_of(comm).calls.kept.values() if one.algorithm == "binomial"]
     assert call.path == ("device" if aware else "staged on the host")
     assert ("to_host" in driver.done or "to_device" in driver.done) == (not aware)
 
@@ -270,7 +270,7 @@ def test_a_plan_is_kept_for_its_buffers_and_freed_with_its_communicator(monkeypa
     for array in (*arrays, *arrays):
         collectives.Allreduce(comm, IN_PLACE, array, algorithm="ring")
     kept = context_of(comm).calls
-    assert len(kept._kept) == 3
+    assert len(kept.kept) == 3
     assert not freed
     handle = collectives.Allreduce_init(comm, IN_PLACE, arrays[0], algorithm="ring")
     comm.Free()
@@ -283,7 +283,7 @@ def test_the_number_of_plans_is_bounded(comm):
     memory = np.zeros(MOST_CALLS + 40)
     for begin in range(MOST_CALLS + 20):
         collectives.Allreduce(comm, IN_PLACE, memory[begin : begin + 2], algorithm="recursive_doubling")
-    assert len(context_of(comm).calls._kept) == MOST_CALLS
+    assert len(context_of(comm).calls.kept) == MOST_CALLS
 
 
 def test_memory_that_is_used_again_is_no_trap():
@@ -340,7 +340,7 @@ def test_handles_are_started_again_and_in_any_order(progress):
 def test_a_thread_that_fails_says_so_where_it_is_waited_for(comm, monkeypatch):
     array = vector(10)
     collectives.Iallreduce(comm, IN_PLACE, array, algorithm="ring", progress="thread").Wait()
-    [call] = context_of(comm).deferred._kept.values()
+    [call] = context_of(comm).deferred.kept.values()
     call.run = lambda: 1 / 0
     with pytest.raises(ExecutionError, match="ZeroDivisionError"):
         collectives.Iallreduce(comm, IN_PLACE, array, algorithm="ring", progress="thread").Wait()
@@ -362,7 +362,8 @@ def test_calls_of_another_thread(comm):
 
 def test_a_thread_level_that_is_too_low_is_refused(monkeypatch):
     monkeypatch.setattr(MPI, "Query_thread", lambda: MPI.THREAD_FUNNELED)
-    contexts._any_thread.cache_clear()
+    monkeypatch.setattr(contexts, "ready", {})
+    monkeypatch.setattr(collectives.calls, "ready", {})
     for call in (collectives.Iallreduce, collectives.Allreduce_init):
         with pytest.raises(RefusedError, match=r"needs MPI_THREAD_MULTIPLE.*MPI_THREAD_FUNNELED.*progress='test'"):
             call(WORLD, IN_PLACE, np.zeros(3), progress="thread")
@@ -378,7 +379,6 @@ def test_a_thread_level_that_is_too_low_is_refused(monkeypatch):
     thread = threading.Thread(target=elsewhere, name="sender")
     thread.start()
     thread.join()
-    contexts._any_thread.cache_clear()
     assert len(errors) == 1
     assert "sender may not call MPI" in errors[0]
 
