@@ -31,8 +31,8 @@ def bound_s(
     if n_ranks == 1:
         return 0.0
     latency = _latencies_s(system.topology, root)[:n_ranks].max()
-    both_ways = system.endpoint.both_ways or system.endpoint.message
-    overhead = 2 * min(system.endpoint.message.overhead_s + both_ways.overhead_s)
+    kinds = [by_size for one in system.endpoint.kinds for by_size in (one.message, one.both_ways) if by_size]
+    overhead = 2 * min(min(by_size.overhead_s) for by_size in kinds)
     groupings = {"port": np.arange(system.topology.n_vertices), **system.topology.tiers}
     bandwidth = -burst_s(system) + max(
         _tier_bound_s(collective, system, groups, n_ranks, n_bytes, root, in_network, between)

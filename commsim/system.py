@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from commsim.algorithm import SCATTERED
-from commsim.errors import InputError, RefusedError
+from commsim.errors import InputError, RefusedError, unknown_name
 from commsim.selection import Ints
 from commsim.topology import Topology
 from commsim.units import format_count
@@ -87,6 +87,9 @@ class Endpoint:
         LogGP's g: least time between two messages of one rank.
     reduction : BySize
         Overhead and throughput (B/s) of a reduction.
+    inside : mapping
+        Name of a tier ("socket", "node", …; the innermost first) to the costs of messages inside one group of it: of
+        that Endpoint `message`, `both_ways` and `pair_efficiency` count.
     """
 
     message: BySize = BySize()
@@ -97,6 +100,7 @@ class Endpoint:
     eager_limit_bytes: int = 0
     message_rate_per_s: float = 0.0
     burst_bytes: int = 0
+    inside: Mapping[str, Endpoint] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.message_rate_per_s < float("inf"):
@@ -119,6 +123,17 @@ class Endpoint:
     def spacing_s(self) -> float:
         """Least time between two messages that begin on one port."""
         return 1 / self.message_rate_per_s if self.message_rate_per_s else 0.0
+
+    @property
+    def kinds(self) -> list[Endpoint]:
+        """Its own costs and those of the tiers: all that a message can have."""
+        return [self, *self.inside.values()]
+
+    @property
+    def one_way(self) -> Endpoint:
+        """The costs of messages whose ends do nothing else in their step."""
+        inner = {tier: endpoint.one_way for tier, endpoint in self.inside.items()}
+        return replace(self, both_ways=None, pair_efficiency=1.0, inside=inner)
 
     @staticmethod
     def uniform(
@@ -172,6 +187,11 @@ class System:
     placement: str = "packed"
     seed: int | None = None
     n_listed: int | None = None
+
+    def __post_init__(self) -> None:
+        for tier in self.endpoint.inside:
+            if tier not in self.topology.tiers:
+                raise unknown_name("tier", tier, self.topology.tiers)
 
     @property
     def n_devices(self) -> int:

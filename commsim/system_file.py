@@ -18,6 +18,8 @@
     message = [{from = "0B", overhead = "0.9us", efficiency = 0.6}, {from = "64KiB", efficiency = 0.9}]
     both_ways = [{from = "0B", overhead = "1us", efficiency = 0.5}]
     reduction = [{from = "0B", overhead = "1us", throughput = "20GB/s"}]
+    [endpoint.inside.node]                # messages inside one group of a tier; the innermost tier first
+    message = [{from = "0B", overhead = "0.2us", efficiency = 0.9}]
 
 Instead of a generator, ``[topology]`` may say ``extends = "dgx_h100:nodes=4"``, or another file (beside this one); or
 the file lists devices, switches and links: :mod:`commsim.machine_file`. ``[in_network]`` names what the switches of a
@@ -40,7 +42,8 @@ from commsim.toml_tables import EntryError, Table, Tables
 from commsim.units import parse_bandwidth, parse_bytes, parse_rate, parse_time, parser_for
 
 SECTIONS = ("topology", "endpoint", "notes", "assumed", "in_network", *ADDING, *CHANGING)
-ENDPOINT_KEYS = ("gap", "eager_limit", "message_rate", "pair_efficiency", "burst", "message", "both_ways", "reduction")
+INSIDE_KEYS = ("pair_efficiency", "message", "both_ways")
+ENDPOINT_KEYS = ("gap", "eager_limit", "message_rate", "burst", *INSIDE_KEYS, "reduction", "inside")
 
 
 def read_system(
@@ -83,10 +86,9 @@ def _system(
     with tables.naming_lines("endpoint"):
         table = _table(document, "endpoint") if "endpoint" in document else {}
         _known_keys("key of [endpoint]:", table, ENDPOINT_KEYS)
-        endpoint = _endpoint(table, system.endpoint)
+        system = replace(system, endpoint=_endpoint(table, system.endpoint))
     system = replace(
         system,
-        endpoint=endpoint,
         assumed={**system.assumed, **{key: str(text) for key, text in tables.one("assumed").values.items()}},
         in_network={**system.in_network, **_in_network(tables.one("in_network"), system)},
         notes=_table(document, "notes") if "notes" in document else system.notes,
@@ -194,7 +196,18 @@ def _endpoint(table: Mapping[str, Any], default: Endpoint) -> Endpoint:
         eager_limit_bytes=_parsed("eager_limit", parse_bytes, table["eager_limit"])
         if "eager_limit" in table
         else default.eager_limit_bytes,
+        inside={**default.inside, **_inside(table)},
     )
+
+
+def _inside(table: Mapping[str, Any]) -> dict[str, Endpoint]:
+    found, tiers = {}, table.get("inside", {})
+    if not isinstance(tiers, dict) or not all(isinstance(own, dict) for own in tiers.values()):
+        raise InputError("[endpoint] inside must be tables, [endpoint.inside.TIER]")
+    for tier, own in tiers.items():
+        _known_keys(f"key of [endpoint.inside.{tier}]:", own, INSIDE_KEYS)
+        found[tier] = _endpoint(own, Endpoint())
+    return found
 
 
 def _parsed(key: str, parse: Callable[[Any], Any], value: Any) -> Any:
@@ -227,45 +240,52 @@ def _known_keys(what: str, table: Mapping[str, Any], known: tuple[str, ...]) -> 
 
 
 def write_system(
-    path: Path, generator: str, parameters: Mapping[str, Any], endpoint: Endpoint, notes: Mapping[str, Any]
+    path: Path, tables: Mapping[str, Any], endpoint: Endpoint, notes: Mapping[str, Any], top: str = ""
 ) -> None:
     """Write a file that :func:`read_system` reads back to the same figures.
 
     Parameters
     ----------
     path : Path
-    generator : str
-    parameters : mapping
-        The generator's keys, values as text with units or whole numbers.
+    tables : mapping
+        What makes the network: ``{"topology": {"generator": "star", …}}``, or devices and links; as TOML has them.
     endpoint : Endpoint
     notes : mapping
         Anything that TOML can hold.
+    top : str
+        Lines above, for people.
     """
     import tomli_w
 
-    def classes(by_size: BySize, rate_key: str, unit: str) -> list[dict[str, Any]]:
-        rows = zip(by_size.min_bytes, by_size.overhead_s, by_size.rate, strict=True)
-        return [
-            {
-                "from": f"{size}B",
-                "overhead": f"{overhead!r}s",
-                rate_key: f"{rate!r}{unit}" if unit else rate,
-            }
-            for size, overhead, rate in rows
-        ]
-
-    table: dict[str, Any] = {"gap": f"{endpoint.gap_s!r}s", "message": classes(endpoint.message, "efficiency", "")}
+    table: dict[str, Any] = {"gap": f"{endpoint.gap_s!r}s"}
     if endpoint.eager_limit_bytes:
         table["eager_limit"] = f"{endpoint.eager_limit_bytes}B"
     if endpoint.message_rate_per_s:
         table["message_rate"] = f"{endpoint.message_rate_per_s!r}/s"
     if endpoint.burst_bytes:
         table["burst"] = f"{endpoint.burst_bytes}B"
+    table |= _written(endpoint)
+    if endpoint.reduction.rate != (float("inf"),):
+        table["reduction"] = _classes(endpoint.reduction, "throughput", "B/s")
+    if endpoint.inside:
+        table["inside"] = {tier: _written(own) for tier, own in endpoint.inside.items()}
+    document = {**tables, "endpoint": table, "notes": dict(notes)}
+    path.write_text("".join(f"# {line}\n" for line in top.splitlines()) + tomli_w.dumps(document))
+
+
+def _written(endpoint: Endpoint) -> dict[str, Any]:
+    """What a message costs, as the file has it."""
+    table: dict[str, Any] = {"message": _classes(endpoint.message, "efficiency", "")}
     if endpoint.pair_efficiency < 1:
         table["pair_efficiency"] = endpoint.pair_efficiency
     if endpoint.both_ways is not None:
-        table["both_ways"] = classes(endpoint.both_ways, "efficiency", "")
-    if endpoint.reduction.rate != (float("inf"),):
-        table["reduction"] = classes(endpoint.reduction, "throughput", "B/s")
-    document = {"topology": {"generator": generator, **parameters}, "endpoint": table, "notes": dict(notes)}
-    path.write_text(tomli_w.dumps(document))
+        table["both_ways"] = _classes(endpoint.both_ways, "efficiency", "")
+    return table
+
+
+def _classes(by_size: BySize, rate_key: str, unit: str) -> list[dict[str, Any]]:
+    rows = zip(by_size.min_bytes, by_size.overhead_s, by_size.rate, strict=True)
+    return [
+        {"from": f"{size}B", "overhead": f"{overhead!r}s", rate_key: f"{rate!r}{unit}" if unit else rate}
+        for size, overhead, rate in rows
+    ]

@@ -19,6 +19,7 @@ from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import InputError, RefusedError, ScheduleError
 from commsim.models.contention_free import Run
 from commsim.models.fluid import MessageTable, disturbed, play
+from commsim.models.patterns import Pairs
 from commsim.models.tables import joined
 from commsim.selection import Ints
 from commsim.system import System
@@ -88,7 +89,8 @@ class Traffic:
         highest = int(max(self.src.max(initial=-1), self.dst.max(initial=-1)))
         if highest >= n_ranks:
             raise RefusedError(f"{self.name} needs device {highest}, but {system.name} has {n_ranks} devices")
-        overhead, share = system.endpoint.message.at(self.n_bytes)
+        pairs, tiers = Pairs(self.src, self.dst, None), system.topology.tiers
+        overhead, share = pairs.costs(self.n_bytes, system.endpoint.one_way, tiers)
         begins = np.arange(n_operations)
         done, ends = n_operations + begins, 2 * n_operations + np.arange(n_ranks)
         chains = [
@@ -109,7 +111,7 @@ class Traffic:
             then_src=done[self.sender],
             then_dst=done[self.receiver],
             n_bytes=self.n_bytes,
-            overhead_s=overhead * (self.src != self.dst).astype(np.float64),
+            overhead_s=np.broadcast_to(overhead, n).astype(np.float64),
             share=np.broadcast_to(share, n).astype(np.float64),
             eager=(self.n_bytes <= system.endpoint.eager_limit_bytes) & (system.endpoint.eager_limit_bytes > 0),
             reduction_s=np.where(self.compute_s > 0, self.compute_s, -1.0),

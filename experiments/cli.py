@@ -356,15 +356,36 @@ def run(
 @app.command()
 def calibrate(
     output: Annotated[Path, typer.Option("-o", "--output", help="the system file to write, FILE.toml")],
-    iterations: Annotated[int, typer.Option("-n", "--iterations", help="ten times as many up to 64 KiB")] = 20,
+    structure: Annotated[
+        str | None,
+        typer.Option("--structure", help="NAME:key=value,… or FILE.toml: links and rates that are known, and stay"),
+    ] = None,
+    largest: Annotated[str, typer.Option("--largest", help="the largest message")] = "32MiB",
+    iterations: Annotated[
+        int, typer.Option("-n", "--iterations", help="ten times as many up to 64 KiB; fewer where links are slow")
+    ] = 20,
+    allow_oversubscribed: Annotated[
+        bool, typer.Option("--allow-oversubscribed", help="though ranks share cores: the figures are no speeds")
+    ] = False,
+    figure: Annotated[Path | None, typer.Option("--figure", help="draw the fit and its residuals: FILE.png")] = None,
 ) -> None:
     """Measure a machine: mpiexec -n P commsim calibrate …
 
-    Messages and reductions between its ranks, never a collective; writes a system file.
+    Messages between pairs of its ranks, one and several at once, and reductions, never a collective; writes a system
+    file.
     """
+    from commsim.units import parse_bytes
     from experiments.ranks import calibrate_on_ranks
 
-    sys.stdout.write(calibrate_on_ranks(output, iterations))
+    printed = calibrate_on_ranks(
+        output,
+        structure=structure,
+        largest=parse_bytes(largest),
+        iterations=iterations,
+        allow_oversubscribed=allow_oversubscribed,
+        figure=figure,
+    )
+    sys.stdout.write(printed)
 
 
 @app.command()

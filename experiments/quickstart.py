@@ -92,11 +92,12 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
         "broadcast": ("broadcast", SWEEP),
         "buckets": ("allreduce", ("--sizes", ",".join(map(str, RESNET50_DDP_BUCKETS)))),
     }
-    lines = [shlex.join(["calibrate", "-o", str(host)])]
+    crowded = ["--allow-oversubscribed"] if n_ranks > len(os.sched_getaffinity(0)) else []
+    lines = [shlex.join(["calibrate", "-o", str(host), *crowded])]
     for name, (collective, options) in runs.items():
         algorithms = f"{MEASURED[collective]},{LIBRARY}"
         lines.append(shlex.join(["run", collective, "-a", algorithms, *options, "-o", str(folder / f"{name}.json")]))
-    lines.append(shlex.join(["calibrate", "-o", str(again)]))
+    lines.append(shlex.join(["calibrate", "-o", str(again), *crowded]))
     steps.write_text("\n".join(["# mpiexec -n N commsim batch FILE", *lines, ""]))
     say(f"[1/4] on {n_ranks} real ranks: calibrate, run the collectives beside the MPI library's own, calibrate again")
     printed = commsim_on_ranks(n_ranks, ["batch", str(steps)], TIMEOUT_S)

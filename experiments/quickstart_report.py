@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from commsim.units import format_bytes, format_money, format_time
 from experiments import figures
-from experiments.calibrate import BOTH_WAYS, ONE_WAY, REDUCTION, fitted_points
+from experiments.calibrate import noted
 from experiments.comparison import Comparison
 from experiments.findings import PLAN_COLUMNS, PLANNED, Findings, comparison_rows, drift_line, plan_rows
 from experiments.output import provenance
@@ -183,11 +183,7 @@ def _published_section(found: Findings, folder: Path) -> Section:
 
 
 def _calibration_section(found: Findings, folder: Path) -> Section:
-    measured = {
-        what: [(row["n_bytes"], row["measured_s"]) for row in found.system.notes["calibration"] if row["what"] == what]
-        for what in (ONE_WAY, BOTH_WAYS, REDUCTION)
-    }
-    fitted = {what: fitted_points(found.system, what, [n for n, _ in points]) for what, points in measured.items()}
+    measured, fitted = noted(found.system.notes["calibration"])
     figure = figures.calibration(measured, fitted, f"calibration on {found.n_ranks} ranks")
     caption = "What was measured between neighbours, what was fitted, and the residuals."
     return Section(

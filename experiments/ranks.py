@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collectives.mpi import load_mpi, ranks_per_node
 from collectives.operations import operation
-from commsim import Algorithm, CommsimError, Result
+from commsim import Algorithm, CommsimError, Result, System
 from commsim.collective import collective_named
 from commsim.errors import InputError, RefusedError
-from commsim.units import format_bandwidth, format_count, format_time
-from experiments.calibrate import ONE_RANK, Calibration, save
+from commsim.units import format_count
 from experiments.calibrate import calibrate as calibrate_all
+from experiments.calibrate import draw, places, require_ranks, require_sizes, save, summary
 from experiments.choose import ALL, LIBRARY, Choice, acceptor, chosen, proven
 from experiments.left_out import LeftOut
 from experiments.measure import Case, host_facts, run_case
@@ -150,48 +150,44 @@ def measure_on_ranks(
     return results, shown, left_out
 
 
-def describe(facts: dict[str, Any]) -> str:
+def describe(facts: Mapping[str, Any]) -> str:
     """Facts of the host in one line; more ranks than cores is said loudly."""
     text = f"{facts['n_ranks']} on {facts['n_hosts']} host(s), {facts['cores_per_host']} cores each, {facts['mpi']}"
     return text + (", OVERSUBSCRIBED: more ranks than cores, times are not speeds" if facts["oversubscribed"] else "")
 
 
-def calibrate_on_ranks(path: Path, iterations: int) -> str:
+def calibrate_on_ranks(
+    path: Path, *, structure: str | None, largest: int, iterations: int, allow_oversubscribed: bool, figure: Path | None
+) -> str:
     """Calibrate, write the file on rank 0; what to print there, nothing on the others.
 
     Raises
     ------
     InputError
-        If there is one rank only, or the file cannot be written.
+        If there is one rank only, or a file cannot be written.
     """
+    import topologies
+
     comm = load_mpi().COMM_WORLD
     with all_or_none(comm):
 
-        def prepare() -> None:
-            if path.suffix != ".toml" or not path.parent.is_dir():
-                raise InputError(f"-o {path}: must be a .toml file in a folder that exists")
+        def prepare() -> System | None:
+            for file, ending in ((path, ".toml"), *([(figure, ".png")] if figure else [])):
+                if file.suffix != ending or not file.parent.is_dir():
+                    raise InputError(f"{file}: must be a {ending} file in a folder that exists")
             if iterations < 1:
                 raise InputError(f"-n {iterations} must be at least 1")
-            if comm.size < 2:
-                raise InputError(ONE_RANK)
+            require_sizes(largest)
+            return None if structure is None else topologies.find(structure)
 
-        agreed(comm, prepare)
-        calibration = calibrate_all(comm, iterations=iterations)
+        system = agreed(comm, prepare)
+        where = places(comm)
+        agreed(comm, lambda: require_ranks(where, system, allow_oversubscribed))
+        calibration, tiers = calibrate_all(comm, where, structure=system, largest=largest, iterations=iterations)
         if comm.rank:
             return ""
-        save(calibration, path)
+        given = None if structure is None or system is None else (structure, system)
+        save(calibration, path, tiers, given)
+        if figure is not None:
+            draw(calibration.rows(), figure, f"calibration, {describe(calibration.facts)}")
     return summary(calibration) + f"written to {path}\n"
-
-
-def summary(calibration: Calibration) -> str:
-    """The fitted figures in a few lines."""
-    lines = [
-        f"ranks: {describe(calibration.facts)}",
-        f"latency {format_time(calibration.latency_s)}, bandwidth {format_bandwidth(calibration.bandwidth_Bps)}, "
-        f"posting a message {format_time(calibration.overhead_s)}",
-    ]
-    for what, errors in calibration.residuals().items():
-        worst = max(errors, key=abs)
-        typical = sorted(abs(error) for error in errors)[len(errors) // 2]
-        lines.append(f"fit of {what}: median residual {100 * typical:.1f} %, worst {100 * worst:+.1f} %")
-    return "\n".join(lines) + "\n"

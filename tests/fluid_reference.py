@@ -213,7 +213,7 @@ class Written:
         n_bytes = np.concatenate([np.broadcast_to(message_sizes(p, self.layout), len(p.src)) for p in parts])
         reduces = np.repeat([p.reduce and not p.fabric for p in parts], [len(p.src) for p in parts])
         copies = np.concatenate([np.full(len(p.src), 0 if p.fabric else -1) for p in parts])
-        overhead, share, reduction = message_costs(self.system.endpoint, src, dst, n_bytes, reduces, copies)
+        overhead, share, reduction = message_costs(self.system, src, dst, n_bytes, reduces, copies)
         limit = self.system.endpoint.eager_limit_bytes
         path = self.system.topology.path(src, dst)
         stretch = self.disturbance.stretches(self.n_messages + np.arange(len(src)))

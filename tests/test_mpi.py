@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import topologies
+from commsim.algorithm import SCATTERED
 from commsim.errors import ExecutionError
 from experiments.launch import commsim_on_ranks, launcher, python_on_ranks
 
@@ -275,6 +277,31 @@ def test_calibrate_then_simulate_and_validate(tmp_path, nothing_left, capsys, mo
     out = capsys.readouterr().out
     assert "ring" in out
     assert "|ln(predicted/measured)|: median" in out
+
+
+def test_calibrating_more_ranks_than_cores_is_refused(tmp_path, nothing_left):
+    crowd = len(os.sched_getaffinity(0)) + 1
+    with pytest.raises(ExecutionError, match=rf"{crowd} ranks on .*: ranks would wait .* --allow-oversubscribed"):
+        commsim_on_ranks(crowd, ["calibrate", "-o", str(tmp_path / "host.toml")], LIMIT_S)
+
+
+def test_two_made_up_nodes_are_two_classes(tmp_path, nothing_left, monkeypatch):
+    """MPICH pretends that its ranks are on two nodes; other libraries have one class."""
+    monkeypatch.setenv("MPIR_CVAR_NUM_CLIQUES", "2")
+    host = tmp_path / "host.toml"
+    words = ["calibrate", "-o", str(host), "--largest", "1KiB", "-n", "1", "--allow-oversubscribed"]
+    printed = commsim_on_ranks(4, words, LIMIT_S)
+    if "MPICH" in host.read_text():
+        assert re.search("socket: latency .*\nacross: latency", re.sub(r"\n  .*", "", printed))
+        assert topologies.find(str(host)).ranks_per_node(4) in (2, SCATTERED)
+
+
+def test_a_structure_stays(tmp_path, nothing_left):
+    host, star = tmp_path / "host.toml", "star:hosts=2,bandwidth=3GB/s,latency=1us"
+    commsim_on_ranks(2, ["calibrate", "-o", str(host), "--largest", "4KiB", "-n", "1", "--structure", star], LIMIT_S)
+    system = topologies.find(str(host))
+    assert set(system.topology.links.bandwidth_Bps) == {3e9}
+    assert system.endpoint.reduction.overhead_s[0] > 0
 
 
 def test_a_launcher_is_found():

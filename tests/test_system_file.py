@@ -84,7 +84,7 @@ def test_round_trip(tmp_path, endpoint):
     path = tmp_path / "written.toml"
     parameters = {"down": "2x3", "up": "1x2", "bandwidth": "12.5GB/s", "latency": "250ns"}
     notes = {"host": "a ✓", "sizes": [1, 2], "fit": {"error": 0.03}}
-    write_system(path, "xgft", parameters, endpoint, notes)
+    write_system(path, {"topology": {"generator": "xgft", **parameters}}, endpoint, notes)
     system = read_system(path, topologies.SYSTEMS)
     made = topologies.xgft((2, 3), (1, 2), 12.5e9, 250e-9)
     for name in ("src", "dst", "latency_s", "bandwidth_Bps"):

@@ -123,6 +123,8 @@ class Hockney(Model):
             )
 
     def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
+        if endpoint.inside:
+            return False
         both = np.all(pattern.both_ways) or not np.any(pattern.both_ways)
         if endpoint.pair_efficiency < 1 and pattern.crossed.any():
             return False
@@ -379,7 +381,7 @@ def message_sizes(messages: Messages, layout: Layout) -> Any:
 
 
 def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, model: Model) -> Batch:
-    overhead, share = pattern.costs(n_bytes, endpoint)
+    overhead, share = pattern.costs(n_bytes, endpoint, pattern.topology.tiers)
     path = pattern.path
     wire = together(pattern.copies, charged / (path.bandwidth_Bps * share))
     out_wait = in_wait = wire

@@ -26,7 +26,7 @@ from commsim.program import Exchange, Lanes, Step, unrolled
 from commsim.result import Timeline
 from commsim.schedule import Schedule
 from commsim.selection import Ints
-from commsim.system import Endpoint, System
+from commsim.system import System
 from commsim.topology import Floats, Links
 
 MAX_MESSAGES = 20_000_000  # all of them are kept while the events run: about 150 B each
@@ -245,7 +245,7 @@ class _Unrolled:
         self._n_gates += n_new
         np.maximum(most, np.bincount(src, minlength=len(at)), out=most)
         sets = copies_of(parts)[0]
-        costs = message_costs(self._system.endpoint, src, dst, n_bytes, reduces, sets)
+        costs = message_costs(self._system, src, dst, n_bytes, reduces, sets)
         ends = (at[src], at[dst], after[src], after[dst])
         number = np.arange(self._n_messages - len(src), self._n_messages)
         columns = (src, dst, *ends, n_bytes, *costs, np.full(len(src), index), number)
@@ -274,11 +274,12 @@ class _Unrolled:
 
 
 def message_costs(
-    endpoint: Endpoint, src: Ints, dst: Ints, n_bytes: Any, reduces: Any, copies: Ints | None = None
+    system: System, src: Ints, dst: Ints, n_bytes: Any, reduces: Any, copies: Ints | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """What the messages of one step cost their ends: overhead, share of the bandwidth, time of reduction (or -1)."""
+    endpoint, tiers = system.endpoint, system.topology.tiers
     reduction_s = np.where(reduces, endpoint.reduction.time_s(n_bytes), -1.0)
-    columns = (*Pairs(src, dst, copies).costs(n_bytes, endpoint), reduction_s)
+    columns = (*Pairs(src, dst, copies).costs(n_bytes, endpoint, tiers), reduction_s)
     overhead_s, share, reduction_s = (np.broadcast_to(column, len(src)).astype(np.float64) for column in columns)
     return overhead_s, share, reduction_s
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -51,8 +52,20 @@ class Pairs:
         found[alone] = np.isin(dst * n + src, src * n + dst)
         return found
 
-    def costs(self, n_bytes: Any, endpoint: Endpoint) -> tuple[Any, Any]:
-        """Of each message the overhead at its ends, and the share of the bandwidth that it reaches."""
+    def costs(self, n_bytes: Any, endpoint: Endpoint, tiers: Mapping[str, Ints]) -> tuple[Any, Any]:
+        """Of each message the overhead at its ends, and the share of the bandwidth that it reaches.
+
+        `tiers`: of the topology, where the endpoint has costs of their own for messages inside a group.
+        """
+        overhead_s, share = self._costs(n_bytes, endpoint)
+        for tier in reversed(tuple(endpoint.inside)):  # the innermost last, over what the others say
+            here = (tiers[tier][self.src] == tiers[tier][self.dst]) & (tiers[tier][self.src] >= 0)
+            inner_overhead_s, inner_share = self._costs(n_bytes, endpoint.inside[tier])
+            overhead_s = np.where(here, inner_overhead_s, overhead_s)
+            share = np.where(here, inner_share, share)
+        return overhead_s * self.remote, share
+
+    def _costs(self, n_bytes: Any, endpoint: Endpoint) -> tuple[Any, Any]:
         overhead_s, share = endpoint.message.at(n_bytes)
         if endpoint.both_ways is not None:
             overhead_both_s, share_both = endpoint.both_ways.at(n_bytes)
@@ -60,7 +73,7 @@ class Pairs:
             share = np.where(self.both_ways, share_both, share)
         if endpoint.pair_efficiency < 1:
             share = np.where(self.crossed, share * endpoint.pair_efficiency, share)
-        return overhead_s * self.remote, share
+        return overhead_s, share
 
 
 @dataclass(eq=False)
