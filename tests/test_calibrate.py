@@ -324,6 +324,22 @@ def test_a_given_structure_stays_and_the_rest_is_fitted(tmp_path):
     assert {key[0] for key in measured.seconds} | {ALL} == {row["class"] for row in system.notes["calibration"]}
 
 
+def test_the_burst_of_a_bucket_costs_nothing(tmp_path):
+    path = tmp_path / "tree.toml"
+    path.write_text(TREE + '[endpoint]\nburst = "18kB"\n')
+    structure = find(str(path))
+    tiers = {"leaf": structure.topology.tiers["leaf"][:8]}
+    ways = ways_in(structure, tiers, 8)
+    costs = {name: Endpoint(BySize(overhead_s=(5e-6,), rate=(0.9,))) for name in ways}
+    calibration = fit(measured_of(tiers, 8, ways, costs), ways, {"n_ranks": 8, "oversubscribed": True})
+    assert calibration.endpoint.message.rate == pytest.approx((0.9,), rel=1e-3)
+    assert calibration.endpoint.message.overhead_s == pytest.approx((5e-6,), rel=1e-3)
+    system = written(calibration, tmp_path / "fitted.toml", tiers, (str(path), structure))
+    for n_bytes in (2**12, 2**15, 2**20):
+        wanted = 3e-6 + 2 * 5e-6 + max(n_bytes - 18000, 0) / 0.9e9
+        assert simulated_s(among([{0: 4}]), system, n_bytes) == pytest.approx(wanted, rel=1e-3)
+
+
 def test_a_pair_keeps_a_share_of_a_ring(tmp_path):
     """A pairwise exchange at exactly half the rate of a ring's two directions over different peers."""
     places = [Place("a", "a", 0, (0, 1, 2))] * 3

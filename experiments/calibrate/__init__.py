@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from commsim.bounds import burst_s
 from commsim.errors import InputError, RefusedError
 from commsim.system import System
 from experiments.calibrate.file import save, ways_in
@@ -76,7 +77,8 @@ def calibrate(
     """
     tiers = tiers_of(where) if structure is None else tiers_of_system(structure, comm.size)
     given = None if structure is None else ways_in(structure, tiers, comm.size)
-    measured = measure(comm, patterns_of(tiers, comm.size), largest, iterations, warmup)
+    rest_s = 0.0 if structure is None else burst_s(structure)
+    measured = measure(comm, patterns_of(tiers, comm.size), largest, iterations, warmup, rest_s)
     facts = {**host_facts(comm), "oversubscribed": bool(crowded_machines(where))}
     most = max(Counter(place.host for place in where).values())
     return fit(measured, given, facts, most), tiers

@@ -67,7 +67,8 @@ def ways_in(system: System, tiers: Mapping[str, Ints], n_ranks: int) -> dict[str
     found = {}
     for name, pairs in classes_of(tiers, n_ranks).items():
         path = system.topology.path(np.array(pairs[0][:1]), np.array(pairs[0][1:]))
-        found[name] = Way(float(path.latency_s[0]), float(path.bandwidth_Bps[0]))
+        way = Way(float(path.latency_s[0]), float(path.bandwidth_Bps[0]))
+        found[name] = replace(way, burst_bytes=system.endpoint.burst_bytes)
     for pattern in patterns_of(tiers, n_ranks):
         if pattern.what == CROWD:
             rates_Bps = system.topology.links.bandwidth_Bps[_shared_links(system, pattern)]

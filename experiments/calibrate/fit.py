@@ -25,12 +25,14 @@ EXACT = 1e-9
 class Way:
     """Of the path between two ranks of a class: latency, the bandwidth of its slowest link, what all share there.
 
-    ``shared_Bps`` is infinite where nothing was seen to be shared.
+    ``shared_Bps`` is infinite where nothing was seen to be shared; ``burst_bytes`` is what links that rested carry at
+    once.
     """
 
     latency_s: float
     bandwidth_Bps: float
     shared_Bps: float = float("inf")
+    burst_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,9 @@ def message_s(endpoint: Endpoint, way: Way, what: str, n_bytes: int, n_pairs: in
     overhead_s, share = ((not alone and endpoint.both_ways) or endpoint.message).at(n_bytes)
     if what in (PAIR, CROWD_PAIR):
         share = share * endpoint.pair_efficiency
-    rate_Bps = min(way.bandwidth_Bps * share, way.shared_Bps / n_pairs)
-    return float(way.latency_s + 2 * overhead_s + n_bytes / rate_Bps)
+    own_s = (n_bytes - way.burst_bytes) / (way.bandwidth_Bps * share)
+    shared_s = (n_pairs * n_bytes - way.burst_bytes) / way.shared_Bps
+    return float(way.latency_s + 2 * overhead_s + max(own_s, shared_s, 0.0))
 
 
 def fit(
@@ -165,8 +168,8 @@ def _fitted(measured: Measured, given: Mapping[str, Way] | None, most: int) -> t
     return ways, endpoint
 
 
-def _lines(measured: Measured, name: str, what: str, latency_s: float) -> list[Line]:
-    return size_classes(points_of(measured.seconds[name, what, 1]), latency_s)
+def _lines(measured: Measured, name: str, what: str, latency_s: float, burst_bytes: int = 0) -> list[Line]:
+    return size_classes(points_of(measured.seconds[name, what, 1]), latency_s, burst_bytes)
 
 
 def _found_ways(measured: Measured, names: list[str]) -> dict[str, Way]:
@@ -194,13 +197,18 @@ def _with_nic(ways: dict[str, Way], most: int) -> dict[str, Way]:
 
 def _costs(measured: Measured, name: str, way: Way) -> Endpoint:
     def by_size(what: str) -> BySize:
-        first, fixed, slope = zip(*_lines(measured, name, what, way.latency_s), strict=True)
+        first, fixed, slope = zip(*_lines(measured, name, what, way.latency_s, way.burst_bytes), strict=True)
         overhead_s = tuple(max((a - way.latency_s) / 2, 0.0) for a in fixed)
-        return BySize(first, overhead_s, tuple(min(1 / b / way.bandwidth_Bps, 1.0) for b in slope))
+        return BySize(first, overhead_s, tuple(_share(b, way) for b in slope))
 
     endpoint = Endpoint(by_size(ONE_WAY), by_size(BOTH_WAYS))
     pairs = points_of(measured.seconds.get((name, PAIR, 1), {}))
     return replace(endpoint, pair_efficiency=_pair_efficiency(pairs, endpoint, way))
+
+
+def _share(s_per_byte: float, way: Way) -> float:
+    """Of the bandwidth; all of it where no byte took any time."""
+    return min(1 / s_per_byte / way.bandwidth_Bps, 1.0) if s_per_byte > 0 else 1.0
 
 
 def _pair_efficiency(points: Points, endpoint: Endpoint, way: Way) -> float:
@@ -226,7 +234,7 @@ def _shared_Bps(measured: Measured, name: str, way: Way, endpoint: Endpoint) -> 
         alone_s = message_s(endpoint, replace(way, shared_Bps=float("inf")), ONE_WAY, n_bytes)
         fixed_s = way.latency_s + 2 * endpoint.message.at(n_bytes)[0]
         if alone_s > 2 * fixed_s and seconds > CONTENDED * alone_s:
-            rates.append(key[2] * n_bytes / (seconds - fixed_s))
+            rates.append((key[2] * n_bytes - way.burst_bytes) / (seconds - fixed_s))
     return float(np.median(rates)) if rates else float("inf")
 
 
@@ -236,10 +244,11 @@ def _bands(measured: Measured, ways: Mapping[str, Way]) -> list[dict[str, Any]]:
     every[ALL, REDUCTION, 1] = measured.reduction_s
     rows = []
     for (name, what, _), by_size in every.items():
-        least_s = ways[name].latency_s if name in ways else 0.0
-        lines, sizes = size_classes(points_of(by_size), least_s), sorted(by_size)
+        way = ways.get(name, Way(0.0, 0.0))
+        limits = way.latency_s, way.burst_bytes
+        lines, sizes = size_classes(points_of(by_size), *limits), sorted(by_size)
         draws = bootstrap([by_size[n_bytes] for n_bytes in sizes], DRAWS, SEED)
-        for (first, a, b), (of_a, of_b) in zip(lines, intervals(lines, sizes, draws, least_s), strict=True):
+        for (first, a, b), (of_a, of_b) in zip(lines, intervals(lines, sizes, draws, *limits), strict=True):
             row: dict[str, Any] = {"what": what, "class": name, "from_bytes": first, "fixed_s": a, "fixed_95": of_a}
             rows.append({**row, "s_per_byte": b, "s_per_byte_95": of_b})
     return rows

@@ -22,7 +22,7 @@ Line = tuple[int, float, float]
 """First size in bytes (0 for the first class), a in seconds, b in seconds per byte."""
 
 
-def size_classes(points: Sequence[tuple[int, float]], least_s: float = 0.0) -> list[Line]:
+def size_classes(points: Sequence[tuple[int, float]], least_s: float = 0.0, free_bytes: int = 0) -> list[Line]:
     """Piecewise ``a + b*bytes`` with the least soft-L1 sum of ln(line/measured), and as few pieces as pay.
 
     Time never falls from one piece to the next. No piece moves a further byte in less than half the time a byte that
@@ -34,17 +34,20 @@ def size_classes(points: Sequence[tuple[int, float]], least_s: float = 0.0) -> l
         Bytes, ascending, and seconds.
     least_s : float
         No class has a smaller a.
+    free_bytes : int
+        So many bytes of every message cost nothing: the burst of links that have rested.
     """
-    return list(_size_classes(tuple(points), least_s))
+    return list(_size_classes(tuple(points), least_s, free_bytes))
 
 
 @functools.lru_cache(maxsize=256)
-def _size_classes(points: tuple[tuple[int, float], ...], least_s: float) -> tuple[Line, ...]:
+def _size_classes(points: tuple[tuple[int, float], ...], least_s: float, free_bytes: int) -> tuple[Line, ...]:
     n = len(points)
     size, seconds = np.array(points, dtype=float).T
+    size = np.maximum(size - free_bytes, 0)
     ends = [(i, j) for i, j in itertools.combinations(range(n + 1), 2) if j - i >= min(MIN_POINTS, n)]
     inside = np.array([[i <= k < j for k in range(n)] for i, j in ends])
-    fitted = np.stack(robust_line(size, seconds, least_s, _least_s_per_byte(points), inside), axis=1)
+    fitted = np.stack(robust_line(size, seconds, least_s, _least_s_per_byte(size, seconds), inside), axis=1)
     pieces = dict(zip(ends, map(tuple, fitted.tolist()), strict=True))
     best = min(
         (
@@ -52,7 +55,7 @@ def _size_classes(points: tuple[tuple[int, float], ...], least_s: float) -> tupl
             for k in range(1, MAX_CLASSES + 1)
             for cuts in itertools.combinations(range(1, n), k - 1)
             if all(pair in pieces for pair in itertools.pairwise((0, *cuts, n)))
-            if all(_rises(pieces, points, *edges) for edges in _triples((0, *cuts, n)))
+            if all(_rises(pieces, size, *edges) for edges in _triples((0, *cuts, n)))
         ),
         key=lambda cuts: _information(n, len(cuts) + 1, sum(pieces[p][2] for p in itertools.pairwise((0, *cuts, n)))),
     )
@@ -61,7 +64,12 @@ def _size_classes(points: tuple[tuple[int, float], ...], least_s: float) -> tupl
 
 
 def intervals(
-    lines: Sequence[Line], sizes: Sequence[int], draws: Floats, least_s: float = 0.0, level: float = 0.95
+    lines: Sequence[Line],
+    sizes: Sequence[int],
+    draws: Floats,
+    least_s: float = 0.0,
+    free_bytes: int = 0,
+    level: float = 0.95,
 ) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """Confidence intervals of a and b of each class, its sizes as they are.
 
@@ -72,16 +80,18 @@ def intervals(
         That were measured, ascending.
     draws : array (n_draws, n_sizes)
         Seconds, one bootstrap draw a row.
-    least_s : float
+    least_s, free_bytes
+        As :func:`size_classes` has them.
     level : float
     """
     size = np.array(sizes, dtype=float)
     last = [line[0] for line in lines[1:]] + [np.inf]
-    least_b = _least_s_per_byte(list(zip(sizes, np.median(draws, axis=0), strict=True)))
+    costly = np.maximum(size - free_bytes, 0)
+    least_b = _least_s_per_byte(costly, np.median(draws, axis=0))
     found = []
     for (first, _, _), end in zip(lines, last, strict=True):
         mine = (size >= first) & (size < end)
-        a, b, _ = robust_line(size[mine], draws[:, mine], least_s, least_b)
+        a, b, _ = robust_line(costly[mine], draws[:, mine], least_s, least_b)
         edges = ((1 - level) / 2, (1 + level) / 2)
         found.append(tuple(tuple(float(v) for v in np.quantile(values, edges)) for values in (a, b)))
     return found  # type: ignore[return-value]
@@ -124,15 +134,15 @@ def _weighted_line(u: Floats, v: Floats, weight: Floats, least_s: float, least_b
     a = np.where(flat, least_s, (u1 * vv - v1 * uv) / safe)
     low = a < least_s
     a = np.where(low, least_s, a)
-    b = np.where(low | flat, (v1 - a * uv) / vv, (v1 * uu - u1 * uv) / safe)
+    b = np.where(low | flat, (v1 - a * uv) / np.where(vv > 0, vv, 1.0), (v1 * uu - u1 * uv) / safe)
     steep = b < least_b
     b = np.where(steep, least_b, b)
     a = np.where(steep, np.maximum(least_s, (u1 - b * uv) / uu), a)
     return a, b
 
 
-def _least_s_per_byte(points: Sequence[tuple[int, float]]) -> float:
-    return min(seconds / n_bytes for n_bytes, seconds in points) / 2
+def _least_s_per_byte(size: Floats, seconds: Floats) -> float:
+    return float((seconds[size > 0] / size[size > 0]).min(initial=np.inf)) / 2 if (size > 0).any() else 0.0
 
 
 def _triples(edges: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
@@ -141,15 +151,15 @@ def _triples(edges: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
 
 def _rises(
     pieces: dict[tuple[int, int], tuple[float, ...]],
-    points: Sequence[tuple[int, float]],
+    size: Floats,
     begin: int,
     cut: int,
     end: int,
 ) -> bool:
     """Whether a larger message takes no less time where one class ends and the next begins."""
-    n_bytes = points[cut][0]
+    n_bytes = size[cut]
     (a, b, _), (c, d, _) = pieces[begin, cut], pieces[cut, end]
-    return a + b * n_bytes <= c + d * n_bytes
+    return bool(a + b * n_bytes <= c + d * n_bytes)
 
 
 def _information(n_points: int, n_classes: int, residual: float) -> float:

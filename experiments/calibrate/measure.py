@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,24 +88,36 @@ def places(comm: MPI.Comm) -> list[Place]:
     return found
 
 
-def measure(comm: MPI.Comm, patterns: Sequence[Pattern], largest: int, iterations: int, warmup: int) -> Measured:
-    """Time all patterns, size by size, in turn; every rank of `comm` calls this and gets the same."""
+def measure(
+    comm: MPI.Comm, patterns: Sequence[Pattern], largest: int, iterations: int, warmup: int, rest_s: float = 0.0
+) -> Measured:
+    """Time all patterns, size by size, in turn; every rank of `comm` calls this and gets the same.
+
+    `rest_s`: so long all links rest before everything that is timed.
+    """
     found = Measured({pattern.key: {} for pattern in patterns})
     sizes = sizes_up_to(largest)
     for index, n_bytes in enumerate(track(sizes, "calibrating", len(sizes), shown=comm.rank == 0)):
         crowd = n_bytes >= CROWD_BYTES and (len(sizes) - 1 - index) % 2 == 0
         chosen = [one for one in patterns if crowd or one.what not in (CROWD, CROWD_PAIR)]
-        _size(comm, chosen, n_bytes, repeats(n_bytes, iterations, warmup), found)
+        _size(comm, chosen, n_bytes, repeats(n_bytes, iterations, warmup), found, rest_s)
     for name in dict.fromkeys(pattern.link_class for pattern in patterns):
         found.ends[name] = _ends(comm, [one for one in patterns if one.link_class == name], found)
     return found
 
 
-def _size(comm: MPI.Comm, patterns: Sequence[Pattern], n_bytes: int, times: tuple[int, int], found: Measured) -> None:
+def _size(
+    comm: MPI.Comm, patterns: Sequence[Pattern], n_bytes: int, times: tuple[int, int], found: Measured, rest_s: float
+) -> None:
     count = n_bytes // 4
     fresh = np.ones(count, dtype=np.float32)
     buffer = np.ones(2 * count, dtype=np.float32)
-    reset = partial(np.copyto, buffer[:count], fresh)  # what is sent; where it arrives is as cold as in a collective
+
+    def reset() -> None:
+        if rest_s:
+            time.sleep(rest_s)
+        np.copyto(buffer[:count], fresh)  # what is sent; where it arrives is as cold as in a collective
+
     around = {rank: (rank + 1) % comm.size for rank in range(comm.size)}
     plans = [Plan(program, comm, buffer) for program in (*(one.program for one in patterns), among([around]))]
     reduction = _Reduction(plans.pop(), buffer[:count], buffer[count:])
