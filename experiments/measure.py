@@ -255,6 +255,15 @@ def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Ite
             yield _result(case, plan, n_bytes, seconds, n_wrong)
 
 
+def wrong_elements(comm: MPI.Comm, kind: Collective, plan: Plan | LibraryPlan, buffer: Array, *, root: int = 0) -> int:
+    """Run a plan once more on data that are known, summing up, and count what is wrong, over all ranks."""
+    dtype = str(buffer.dtype)
+    np.copyto(buffer, _filled(_pattern(comm.rank, "sum", dtype), len(buffer)))
+    plan.run()
+    wanted = expected(kind, comm.rank, comm.size, len(buffer), op="sum", dtype=dtype, root=root)
+    return int(comm.allreduce(count_wrong(plan.result, wanted, comm.size)))
+
+
 def _run_again(plan: Plan | LibraryPlan) -> int:
     plan.run()
     return 0

@@ -13,6 +13,7 @@ from experiments.workloads.ddp import bucket_bytes, buckets
 # Parameters, tensors, largest tensor, tensors up to 4 KiB in float32, DDP buckets: counted with PyTorch on the meta
 # device (torchvision and transformers), but for the three that are closed forms alone (no bucket count there).
 COUNTED = {
+    "mlp": (266_610, 6, 235_200, 4, 1),  # 784x300x100x10, by hand
     "cifar10_quick": (145_578, 10, 65_536, 6, 1),
     "alexnet": (61_100_840, 16, 37_748_736, 6, 4),
     "alexnet:variant=caffe": (60_965_224, 16, 37_748_736, None, None),

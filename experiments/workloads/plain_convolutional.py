@@ -1,12 +1,22 @@
-"""Convolutional networks without branches: CIFAR10-quick, AlexNet, VGG."""
+"""Networks without branches: a multilayer perceptron, CIFAR10-quick, AlexNet, VGG."""
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain, pairwise
 
-from commsim.errors import unknown_name
+from commsim.errors import InputError, unknown_name
 from experiments.workloads.layers import Image, Layers, convolution, linear
 from experiments.workloads.workload import Workload
+
+
+def mlp(widths: tuple[int, ...] = (784, 300, 100, 10)) -> Workload:
+    """Multilayer perceptron of these widths, by default LeCun's for MNIST."""
+    if len(widths) < 2 or min(widths) < 1:
+        raise InputError(f"mlp:widths={'x'.join(map(str, widths))}: at least an input and an output, none empty")
+    layers = (linear(f"fc{number}", *pair) for number, pair in enumerate(pairwise(widths), 1))
+    source = "LeCun, Bottou, Bengio, Haffner 1998, section III.C.4 (300-100 hidden units)"
+    return Workload("mlp", tuple(chain.from_iterable(layers)), source=source)
 
 
 def cifar10_quick() -> Workload:

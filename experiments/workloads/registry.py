@@ -44,6 +44,7 @@ def _in_any_dtype(make: Callable[..., Workload]) -> Callable[..., Workload]:
 WORKLOADS: Mapping[str, Callable[..., Workload]] = {
     make.__name__: _in_any_dtype(make)
     for make in (
+        plain_convolutional.mlp,
         plain_convolutional.cifar10_quick,
         plain_convolutional.alexnet,
         plain_convolutional.vgg16,
