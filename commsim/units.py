@@ -91,6 +91,13 @@ def parse_rate(text: str | float) -> float:
     return _parse(text, "rate", {f"{prefix}/s": factor for prefix, factor in _DECIMAL.items()}, "200M/s")
 
 
+def parse_flop_rate(text: str | float) -> float:
+    """Floating-point operations per second of ``"312TFLOP/s"``; a bare number is refused."""
+    return _parse(
+        text, "compute rate", {f"{prefix}FLOP/s": factor for prefix, factor in _DECIMAL.items()}, "312TFLOP/s"
+    )
+
+
 def parse_share(text: str | float) -> float:
     """``"5%"`` or ``"0.05"``."""
     return _parse(text, "share", {"%": 0.01}, "5% or 0.05", bare=True)
@@ -101,6 +108,7 @@ _PARSERS: dict[str, Callable[[str | float], float]] = {
     "_bytes": parse_bytes,
     "_Bps": parse_bandwidth,
     "_usd": parse_money,
+    "_flop_per_s": parse_flop_rate,
     "_per_s": parse_rate,
     "_s": parse_time,
 }
@@ -132,6 +140,11 @@ def format_time_short(seconds: float) -> str:
 def format_bandwidth(bandwidth_Bps: float) -> str:
     """Decimal bytes per second: ``"25 GB/s"``."""
     return _scaled(bandwidth_Bps, [(1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")])
+
+
+def format_flop_rate(flop_per_s: float) -> str:
+    """``"125 TFLOP/s"``."""
+    return _scaled(flop_per_s, [(1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s")])
 
 
 def format_bytes(n_bytes: int) -> str:

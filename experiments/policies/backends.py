@@ -43,10 +43,13 @@ _MPI = {
     "alltoall": ("bruck", "pairwise"),
     **_TREES,
 }
+TWO_LEVELS = "two_levels"
+"""A reduce_scatter in each node, then one of each share across nodes; an allgather the other way round."""
+
 _NCCL = {
-    "allreduce": ("ring", "nccl_tree", "nvls", "nvls_tree"),
-    "reduce_scatter": ("ring", "nvls"),
-    "allgather": ("ring", "nvls"),
+    "allreduce": ("ring", "multi_ring", "node_split", "nvls", "nvls_tree"),
+    "reduce_scatter": ("ring", TWO_LEVELS, "nvls"),
+    "allgather": ("ring", TWO_LEVELS, "nvls"),
     "broadcast": ("chain",),
     "reduce": ("chain",),
     "alltoall": ("pairwise",),
@@ -67,7 +70,13 @@ BACKENDS: Mapping[str, Backend] = {
     for backend in (
         Backend("mpi", 0.0, PCIE3_BPS, _MPI, "host buffers; PCIe 3 x16 as NCCL's topo.h counts it"),
         Backend("cuda_mpi", 0.0, None, _MPI, "GPUDirect: device memory is read by the NIC"),
-        Backend("nccl", 6.6e-6, None, _NCCL, "base latency of NCCL's tuning.cc: 6.6 us"),
+        Backend(
+            "nccl",
+            6.6e-6,
+            None,
+            _NCCL,
+            "base latency 6.6 us: NCCL's tuning.cc; rings over all NICs are played as two levels",
+        ),
         Backend("gloo", 0.0, PCIE3_BPS, _GLOO, "gloo's CPU collectives: ring_chunked, halving_doubling"),
     )
 }

@@ -1,0 +1,180 @@
+"""``commsim train`` and ``commsim scale``: a training step simulated, and how it scales."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from experiments.training import Training
+
+Workload = Annotated[str, typer.Argument(metavar="WORKLOAD", help="a name such as resnet50 or gpt3, or a file")]
+SystemSpec = Annotated[str, typer.Option("-s", "--system", help="NAME:key=value,… or FILE.toml")]
+Policy = Annotated[str, typer.Option("--policy", help="NAME:key=value,… of `commsim list policies`")]
+Batch = Annotated[float, typer.Option("--batch", help="samples of a step for each copy of the model")]
+Tensor = Annotated[int, typer.Option("--tensor", help="ranks that share each layer")]
+Pipeline = Annotated[int, typer.Option("--pipeline", help="pipeline stages")]
+Dtype = Annotated[str | None, typer.Option("--compute-dtype", help="of matrix products; the device's fastest")]
+Rate = Annotated[str | None, typer.Option("--rate", help="that a device sustains: 120TFLOP/s")]
+Throughput = Annotated[float | None, typer.Option("--throughput", help="samples/s measured on one device alone")]
+Times = Annotated[Path | None, typer.Option("--times", help="layer,forward,backward measured: FILE.csv")]
+Interference = Annotated[str, typer.Option("--interference", help="compute is so much slower beside a call: 10%")]
+Straggler = Annotated[float, typer.Option("--slowest", help="the slowest rank computes so many times longer")]
+Input = Annotated[str, typer.Option("--input", help="time to read a batch, beside the step before")]
+Model = Annotated[str, typer.Option("--model", help="of the network: fluid, hockney or loggp")]
+Figure = Annotated[Path | None, typer.Option("--figure", help="draw it: FILE.svg, .png or .pdf")]
+Format = Annotated[str, typer.Option("--format", help="table, csv or json")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="also write to FILE.csv, .json or .txt")]
+
+
+def training_of(
+    workload: str,
+    policy: str,
+    tensor: int,
+    pipeline: int,
+    source: tuple[str | None, str | None, float | None, Path | None],
+    conditions: tuple[str, float, str],
+    model: str,
+) -> Training:
+    """What was asked for; errors name the option."""
+    from commsim.errors import unknown_name
+    from commsim.models import MODELS
+    from commsim.units import parse_flop_rate, parse_share, parse_time
+    from experiments import policies, workloads
+    from experiments.training import ComputeSource, Conditions, Training
+
+    if model not in MODELS:
+        raise unknown_name("model", model, MODELS)
+    dtype, rate, throughput, times = source
+    interference, straggler, input_time = conditions
+    return Training(
+        workloads.find(workload),
+        policies.find(policy),
+        tensor,
+        pipeline,
+        ComputeSource(dtype, None if rate is None else parse_flop_rate(rate), throughput, times),
+        Conditions(parse_share(interference), straggler, parse_time(input_time)),
+        model,
+    )
+
+
+def _drawn(figure: Path | None) -> None:
+    from commsim.errors import InputError
+
+    if figure is not None and (figure.suffix not in (".svg", ".png", ".pdf") or not figure.parent.is_dir()):
+        raise InputError(f"--figure {figure}: a figure is a .svg, .png or .pdf in a folder that exists")
+
+
+def train(
+    workload: Workload,
+    system: SystemSpec,
+    policy: Policy = "ddp",
+    batch: Batch = 32,
+    ranks: Annotated[int | None, typer.Option("--ranks", help="ranks; all devices by default")] = None,
+    tensor: Tensor = 1,
+    pipeline: Pipeline = 1,
+    compute_dtype: Dtype = None,
+    rate: Rate = None,
+    throughput: Throughput = None,
+    times: Times = None,
+    interference: Interference = "0%",
+    slowest: Straggler = 1.0,
+    input_time: Input = "0s",
+    model: Model = "fluid",
+    trace: Annotated[Path | None, typer.Option("--trace", help="for Perfetto or chrome://tracing: FILE.json")] = None,
+    figure: Figure = None,
+    style: Format = "table",
+    output: Output = None,
+) -> None:
+    """Simulate a training step: compute, gradient exchange on the system, and what of it is exposed."""
+    import topologies
+    from commsim.errors import InputError
+    from experiments.scaling.output import formats, step_text
+    from experiments.table import terminal_width
+    from experiments.training import simulate_step
+    from experiments.training.trace import chrome_trace
+
+    on_screen, in_file = formats(style, output)
+    _drawn(figure)
+    if trace is not None and (trace.suffix != ".json" or not trace.parent.is_dir()):
+        raise InputError(f"--trace {trace}: give a FILE.json in a folder that exists")
+    source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
+    asked = training_of(workload, policy, tensor, pipeline, source, suffered, model)
+    step = simulate_step(asked, topologies.find(system), batch, ranks)
+    if output is not None and in_file is not None:
+        output.write_text(step_text(step, in_file))
+    if trace is not None:
+        trace.write_text(chrome_trace(step))
+    if figure is not None:
+        from experiments.figures.style import save
+        from experiments.figures.training import timeline
+
+        save(timeline(step), figure.parent, figure.stem, [figure.suffix[1:]])
+    sys.stdout.write(step_text(step, on_screen, terminal_width()))
+
+
+def scale(
+    workload: Workload,
+    system: SystemSpec,
+    ranks: Annotated[str, typer.Option("--ranks", help="FIRST:LAST (powers of two), FIRST:LAST:STEP, or a list")],
+    policy: Policy = "ddp",
+    batch: Batch = 32,
+    global_batch: Annotated[
+        float | None, typer.Option("--global-batch", help="strong scaling: samples of a step of all ranks")
+    ] = None,
+    tensor: Tensor = 1,
+    pipeline: Pipeline = 1,
+    compute_dtype: Dtype = None,
+    rate: Rate = None,
+    throughput: Throughput = None,
+    times: Times = None,
+    interference: Interference = "0%",
+    slowest: Straggler = 1.0,
+    input_time: Input = "0s",
+    model: Model = "fluid",
+    figure: Figure = None,
+    style: Format = "table",
+    output: Output = None,
+) -> None:
+    """Simulate a training step on more and more ranks: throughput, efficiency, exposed exchange.
+
+    The system grows node by node, unless it says nodes=….
+    """
+    from commsim.errors import InputError
+    from experiments.progress import track
+    from experiments.scaling import Curve, Point, rank_counts, scaled
+    from experiments.scaling.curve import system_for
+    from experiments.scaling.output import curve_text, facts_of, formats
+    from experiments.table import terminal_width
+
+    on_screen, in_file = formats(style, output)
+    _drawn(figure)
+    counts, strong = rank_counts(ranks), global_batch is not None
+    source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
+    asked = training_of(workload, policy, tensor, pipeline, source, suffered, model)
+    machines: dict[int, object] = {}
+    samples = batch if global_batch is None else global_batch
+    steps = scaled(asked, lambda n: system_for(system, n, machines), counts, batch=samples, strong=strong)  # type: ignore[arg-type]
+    found = list(track(steps, "simulating", len(counts), shown=len(counts) > 1))
+    points = tuple(one for one in found if isinstance(one, Point))
+    left_out = tuple(one for one in found if not isinstance(one, Point))
+    if not points:
+        raise InputError(f"no number of ranks is possible: {left_out[0][0]}: {left_out[0][1]}")
+    curve, facts = Curve(points, left_out, strong), {"system": system, **facts_of(points[0].step)}
+    if output is not None and in_file is not None:
+        output.write_text(curve_text(curve, facts, in_file))
+    if figure is not None:
+        from experiments.figures.style import save
+        from experiments.figures.training import scaling_curve
+
+        save(scaling_curve(curve), figure.parent, figure.stem, [figure.suffix[1:]])
+    sys.stdout.write(curve_text(curve, facts, on_screen, terminal_width()))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command()(train)
+    app.command()(scale)
