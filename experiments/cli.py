@@ -393,7 +393,9 @@ def calibrate(
 
 @app.command()
 def validate(
-    measured: Annotated[list[Path], typer.Argument(metavar="MEASURED…", help="what `commsim run -o` wrote")],
+    measured: Annotated[
+        list[Path], typer.Argument(metavar="MEASURED…", help="what `commsim run -o` or `exchange -o` wrote")
+    ],
     system: SystemSpec,
     model: Model = "fluid",
     matrix: Matrix = None,
@@ -409,6 +411,7 @@ def validate(
     import topologies
     from experiments.choose import finder
     from experiments.comparison import score
+    from experiments.exchange.report import steps_text
     from experiments.output import read_results
     from experiments.table import terminal_width
     from experiments.validate import compare, report
@@ -419,6 +422,7 @@ def validate(
     if machine.notes.get("oversubscribed"):
         sys.stdout.write(f"# {system} was calibrated with more ranks than cores: do not trust its speed\n")
     sys.stdout.write(report(done, terminal_width()))
+    sys.stdout.writelines(steps_text(path, machine, model, terminal_width()) for path in measured)
     if limit is not None and score(done.rows).p90 > limit:
         _stop(f"the 90th percentile of |ln(predicted/measured)| is above --limit {limit:g}", 1)
 

@@ -1,6 +1,7 @@
 """The training loop: right gradients, calls that overlap in order, equal losses; on real ranks too."""
 
 import json
+import re
 import threading
 import time
 from functools import partial
@@ -257,7 +258,7 @@ def test_losses_are_those_of_the_library_and_of_one_rank(n_ranks):
     assert [line.partition(":")[0] for line in printed.splitlines()] == ["ring", "rabenseifner", "library"]
 
 
-def test_an_exchange_is_measured_written_and_predicted(tmp_path):
+def test_an_exchange_is_measured_written_and_predicted(tmp_path, commsim):
     steps, host, file = tmp_path / "steps.txt", "star:hosts=2,bandwidth=5GB/s,latency=2us", tmp_path / "exchange.json"
     words = "exchange --workload mlp:widths=784x500x10,dtype=float16 --compute 20ms -a ring,library -n 2 -w 1"
     steps.write_text(
@@ -279,6 +280,13 @@ def test_an_exchange_is_measured_written_and_predicted(tmp_path):
     of_file = read_steps(file)
     assert [one.tensors for one in of_file.calls] == [("fc2.bias",), ("fc2.weight",), ("fc1.bias",), ("fc1.weight",)]
     assert sum(of_file.operation_s) >= 0.020
+    code, out, _ = commsim("validate", file, "-s", host)
+    assert code == 0
+    assert len(re.findall("^allreduce +ring", out, re.MULTILINE)) == 4
+    assert "ring: a step took" in out
+    file.write_text(json.dumps(written | {"step": {}}))
+    code, _, err = commsim("validate", file, "-s", host)
+    assert (code, err.count("\n")) == (2, 1)
     assert written["rows"][3]["ready_s"] >= 0.020  # the last gradient is there when the backward pass ends
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from commsim.units import format_bytes, format_count, format_time
 from experiments.choose import LIBRARY
 from experiments.comparison import score_of
 from experiments.exchange.predicted import PredictedStep, predicted_step
-from experiments.exchange.results import Exchange, Exchanged
+from experiments.exchange.results import Exchange, Exchanged, read_steps
 from experiments.left_out import wrapped
+from experiments.output import read_results
 from experiments.policies import Call
 from experiments.table import Column, fitted, line_of
 
@@ -133,6 +135,31 @@ def _step_line(done: Exchange, exchanged: Exchanged, one: Prediction | None) -> 
     return (
         f"{line}; predicted {format_time(one.step.step_s)} ({error:+.1f} %), waiting {format_time(one.step.exposed_s)}"
     )
+
+
+def steps_text(path: Path, system: System, model: str = "fluid", width: int | None = None) -> str:
+    """The steps of a file that ``commsim exchange -o`` wrote, predicted beside measured; nothing for other files.
+
+    Raises
+    ------
+    CommsimError
+        If the file is damaged, or the system cannot take its calls.
+    """
+    steps = read_steps(path)
+    if steps is None:
+        return ""
+    lines, n_calls, results = [], len(steps.calls), read_results(path)
+    for number, measured in enumerate(steps.iterations):
+        of_step = results[number * n_calls : (number + 1) * n_calls]
+        one = prediction(of_step, steps.calls, steps.operation_s, steps.stage_s, system, model)
+        if one is not None:
+            step_s, waited_s = float(measured["step_s"]), float(measured["exposed_s"])
+            lines.append(
+                f"{measured['algorithm']}: a step took {format_time(step_s)}, predicted {format_time(one.step.step_s)} "
+                f"({100 * (one.step.step_s / step_s - 1):+.1f} %); it waited {format_time(waited_s)} for calls, "
+                f"predicted {format_time(one.step.exposed_s)}"
+            )
+    return "".join(f"# {part}\n" for line in lines for part in wrapped(line, width))
 
 
 def score_lines(pairs: Sequence[tuple[Exchanged, Prediction | None]]) -> list[str]:
