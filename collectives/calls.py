@@ -21,6 +21,7 @@ from collectives.binding import LIBRARY, Call, bind
 from collectives.contexts import Calls, Context, context_of, ready, require_multiple
 from collectives.mpi import load_mpi
 from collectives.requests import Handle, Request
+from collectives.watchdog import Watched
 from commsim.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -252,6 +253,8 @@ def _call(context: Context, calls: Calls, arguments: tuple[Any, ...]) -> Call:
     if found is None:
         found = bind(calls.place, *arguments)
         found.arguments = (algorithm, tuning, op)
+        if calls.watchdog is not None:
+            found.run = Watched(calls.watchdog, f"{name}, {found.algorithm}", found.run)
         if algorithm != LIBRARY:  # which has no plan: MPI sees the buffers as they are
             calls.keep(key, found)
     return found

@@ -12,6 +12,7 @@ from collectives.compiled import PLAN_TAGS
 from collectives.memory import Memory
 from collectives.mpi import Place, load_mpi, node_groups
 from collectives.requests import Progress
+from collectives.watchdog import Watchdog, limit_from_environment
 from commsim.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ class Calls:
         By where buffers lie and what they hold, and the other arguments.
     known : dict
         The same by the identity of all arguments, which are kept alive.
+    watchdog : Watchdog, optional
+        What is told that a call waits.
     """
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.kept: dict[Hashable, Any] = {}
         self.known: dict[Hashable, Any] = {}
+        self.watchdog: Watchdog | None = None
 
     def keep(self, key: Hashable, call: Any) -> None:
         """Keep a call."""
@@ -65,6 +69,8 @@ class Calls:
 
     def free(self) -> None:
         """Free all."""
+        if self.watchdog is not None:
+            self.watchdog.end()
         while self.kept:
             self._free(self.kept.popitem()[1])
 
@@ -92,6 +98,9 @@ class Context:
         self._extra: list[Any] = []
         self.calls, self.deferred, self.polled = (Calls(self.place(Memory())) for _ in range(3))
         self.progress = Progress()
+        limit_s = limit_from_environment()
+        for calls in (self.calls, self.deferred) if limit_s else ():
+            calls.watchdog = Watchdog(self.comm, limit_s)
         self.handles: set[Freed] = set()
 
     def place(self, memory: Memory | None = None, *, in_fabric: bool = False) -> Place:

@@ -328,6 +328,10 @@ def run(
     dtype: Dtype = "float32",
     matrix: Matrix = None,
     file: UserFile = None,
+    hang_limit: Annotated[
+        float,
+        typer.Option("--hang-limit", min=0, help="seconds after which a rank that others wait for is lost; 0: never"),
+    ] = 8.0,
     style: Format = "table",
     output: Output = None,
 ) -> None:
@@ -349,6 +353,7 @@ def run(
         dtype=dtype,
         matrix=matrix,
         output=(style, output),
+        hang_limit_s=hang_limit,
     )
     if results:
         _show(results, facts, left_out, style, output)

@@ -16,6 +16,7 @@ import numpy as np
 from collectives.mpi import LibraryPlan, library_type, load_mpi
 from collectives.operations import Array, operation
 from collectives.plan import Plan
+from collectives.watchdog import Watchdog
 from commsim.algorithm import Algorithm
 from commsim.collective import Collective
 from commsim.errors import InputError
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
 
 LATE_S = 0.002  # steps in which ranks come late to a barrier that is checked
 SMALL_BYTES, SMALL_FACTOR = 64 * 1024, 10
+SLOWEST_BPS = 10e6  # a network that is waited for: 100 Mbit/s, the whole vector to each rank
+MANY = 10  # times the longest iteration are waited for
 PERIOD = 1021  # elements repeat after so many (a prime): results are small whole numbers, exact in every type
+
+
+TRANSPORT_PREFIXES = (
+    *("UCX_", "MPIR_CVAR_", "MPICH_", "FI_", "OMPI_MCA_", "PRTE_MCA_", "I_MPI_", "MV2_", "MVP_", "PSM2_", "PSM3_"),
+    *("HYDRA_", "SLURM_MPI_TYPE", "SLURM_CPU_BIND"),
+)
 
 
 class Timed(Protocol):
@@ -46,12 +55,11 @@ class Timed(Protocol):
 
 
 def host_facts(comm: MPI.Comm) -> dict[str, Any]:
-    """What the ranks run on: MPI, hosts, cores, and whether ranks share cores."""
+    """What the ranks run on: MPI, hosts, cores, binding, transports, and whether ranks share cores."""
     MPI = load_mpi()
     local = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    cores = len(
-        set().union(*local.allgather(os.sched_getaffinity(0)))
-    )  # of all ranks here: each may be bound to its own
+    bound = local.allgather(sorted(os.sched_getaffinity(0)))
+    cores = len(set().union(*bound))  # of all ranks here: each may be bound to its own
     crowded = comm.allreduce(local.size > cores, MPI.LOR)
     local.Free()
     hosts = sorted(set(comm.allgather(platform.node())))
@@ -59,9 +67,36 @@ def host_facts(comm: MPI.Comm) -> dict[str, Any]:
         "mpi": " ".join(MPI.Get_library_version().splitlines()[0].replace("\0", "").split()),
         "n_ranks": comm.size,
         "n_hosts": len(hosts),
+        "hosts": hosts,
         "cores_per_host": cores,
+        "binding": _binding(bound),
         "oversubscribed": bool(crowded),
+        "transport": transport_environment(),
     }
+
+
+def _binding(bound: Sequence[Sequence[int]]) -> str:
+    """Which cores the ranks of this host may use, by rank there."""
+    shown = [_ranges(cores) for cores in bound]
+    if len(set(shown)) == 1:
+        return f"every rank of a host on cores {shown[0]}"
+    return "on rank 0's host " + ", ".join(f"{rank}: {cores}" for rank, cores in enumerate(shown))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """``0-3,8`` for 0, 1, 2, 3 and 8."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def transport_environment() -> dict[str, str]:
+    """What was set about transports and algorithms for the MPI library: without it a measurement cannot be repeated."""
+    return {key: value for key, value in sorted(os.environ.items()) if key.startswith(TRANSPORT_PREFIXES)}
 
 
 def repeats(n_bytes: int, iterations: int, warmup: int) -> tuple[int, int]:
@@ -70,8 +105,34 @@ def repeats(n_bytes: int, iterations: int, warmup: int) -> tuple[int, int]:
     return factor * iterations, factor * warmup
 
 
+@dataclass
+class Patience:
+    """How long iterations may take before a rank that waits takes the others for dead.
+
+    Attributes
+    ----------
+    watchdog : Watchdog
+    what : str
+    first_s : float
+        Of the first iteration, beside the limit; of a later one :data:`MANY` times what the longest took so far.
+    """
+
+    watchdog: Watchdog
+    what: str
+    first_s: float
+
+    def waits(self, longest_s: float) -> None:
+        """Tell the watchdog that an iteration begins."""
+        self.watchdog.waits(self.what, max(self.first_s, MANY * longest_s))
+
+
 def slowest_times(
-    plans: Sequence[Timed], comm: MPI.Comm, reset: Callable[[], None], iterations: int, warmup: int
+    plans: Sequence[Timed],
+    comm: MPI.Comm,
+    reset: Callable[[], None],
+    iterations: int,
+    warmup: int,
+    patience: Patience | None = None,
 ) -> Floats:
     """Time plans in turn, each iteration from a barrier on, with data that its rank has just written.
 
@@ -82,6 +143,7 @@ def slowest_times(
     reset : callable
         Writes the buffers anew; not timed.
     iterations, warmup : int
+    patience : Patience, optional
 
     Returns
     -------
@@ -90,14 +152,19 @@ def slowest_times(
     """
     MPI = load_mpi()
     times = np.zeros((len(plans), iterations))
+    longest_s = 0.0
     for iteration in range(-warmup, iterations):
         for index, plan in enumerate(plans):
+            if patience is not None:
+                patience.waits(longest_s)
             reset()
             comm.Barrier()
             begin = MPI.Wtime()
             plan.run()
+            taken_s = MPI.Wtime() - begin
+            longest_s = max(longest_s, taken_s)
             if iteration >= 0:
-                times[index, iteration] = MPI.Wtime() - begin
+                times[index, iteration] = taken_s
     comm.Allreduce(MPI.IN_PLACE, times, MPI.MAX)
     return times
 
@@ -215,7 +282,9 @@ class Case:
             algorithm.resolved(self.n_ranks, n_bytes, self.groups)
 
 
-def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Iterator[Result]:
+def run_case(
+    comm: MPI.Comm, case: Case, *, iterations: int, warmup: int, watchdog: Watchdog | None = None
+) -> Iterator[Result]:
     """Measure algorithms side by side, in place: one result for each size and algorithm.
 
     Parameters
@@ -225,10 +294,15 @@ def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Ite
     case : Case
     iterations, warmup : int
         Of sizes above 64 KiB; ten times as many up to there.
+    watchdog : Watchdog, optional
+        Told what is waited for.
     """
+    watchdog = watchdog or Watchdog(comm, 0)
     kind, op, dtype, root = case.collective, case.op, case.dtype, case.root
     period = _pattern(comm.rank, op, dtype)
     for n_bytes in track(case.sizes, f"running {kind.name}", len(case.sizes), shown=comm.rank == 0):
+        watchdog.works()
+        began = time.monotonic()
         count = n_elements(n_bytes, dtype) if case.counts is None else int(case.counts[comm.rank].sum())
         fresh = _filled(period, count)
         n_out = count if case.counts is None else int(case.counts[:, comm.rank].sum())
@@ -238,8 +312,10 @@ def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Ite
             Plan(a, comm, buffer, output, **options) if a else LibraryPlan(kind, comm, buffer, output, **options)
             for a in case.algorithms
         ]
+        patience_s = n_bytes * comm.size / SLOWEST_BPS + 2 * (time.monotonic() - began)  # others may take longer for it
+        patience = Patience(watchdog, f"{kind.name} of {format_bytes(n_bytes)}", patience_s)
         times = slowest_times(
-            tuple(plans), comm, partial(np.copyto, buffer, fresh), *repeats(n_bytes, iterations, warmup)
+            tuple(plans), comm, partial(np.copyto, buffer, fresh), *repeats(n_bytes, iterations, warmup), patience
         )
         if case.counts is None:
             wanted = expected(kind, comm.rank, comm.size, count, op=op, dtype=dtype, root=root)
@@ -249,6 +325,7 @@ def run_case(comm: MPI.Comm, case: Case, *, iterations: int, warmup: int) -> Ite
             np.copyto(buffer, fresh)
             if output is not None:
                 output.fill(0)
+            patience.waits(float(seconds.max()))
             left_early = _left_early(comm, plan) if kind.joins else _run_again(plan)
             n_wrong = comm.allreduce(left_early + count_wrong(plan.result, wanted, comm.size))
             plan.free()

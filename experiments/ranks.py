@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collectives.mpi import load_mpi, ranks_per_node
 from collectives.operations import operation
+from collectives.watchdog import Watchdog
 from commsim import Algorithm, CommsimError, Result, System
 from commsim.collective import collective_named
 from commsim.errors import InputError, RefusedError
@@ -38,7 +40,7 @@ class AgreedError(Exception):
         self.cause = cause
 
 
-def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
+def agreed(comm: MPI.Comm, prepare: Callable[[], Value], watchdog: Watchdog | None = None) -> Value:
     """Result of `prepare`, or the same error on every rank if it failed on any; `prepare` must not communicate.
 
     Raises
@@ -46,10 +48,13 @@ def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
     AgreedError
         With the lowest failing rank's error.
     """
+    began = time.monotonic()
     try:
         value, failure = prepare(), None
     except CommsimError as error:
         failure = error
+    if watchdog is not None:
+        watchdog.waits("agreeing on the case", 2 * (time.monotonic() - began))
     failures = [error for error in comm.allgather(failure) if error is not None]
     if failures:
         raise AgreedError(failures[0])
@@ -57,10 +62,11 @@ def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
 
 
 @contextmanager
-def all_or_none(comm: MPI.Comm) -> Iterator[None]:
-    """End the whole job with one line if this rank fails, so that no other waits for it for ever."""
+def all_or_none(comm: MPI.Comm, limit_s: float = 0.0) -> Iterator[Watchdog]:
+    """End the whole job with one line if this rank fails, or waits for longer than it said it would and `limit_s`."""
+    watchdog = Watchdog(comm, limit_s)
     try:
-        yield
+        yield watchdog
     except AgreedError as error:
         raise error.cause from None
     except BaseException as error:
@@ -69,6 +75,8 @@ def all_or_none(comm: MPI.Comm) -> Iterator[None]:
         sys.stderr.flush()
         comm.Abort(1)
         os._exit(1)  # the launcher may need a moment to end this rank
+    finally:
+        watchdog.end()
 
 
 def measure_on_ranks(
@@ -84,6 +92,7 @@ def measure_on_ranks(
     dtype: str,
     matrix: Path | None,
     output: tuple[str, Path | None],
+    hang_limit_s: float = 0.0,
 ) -> tuple[list[Result], dict[str, Any], list[LeftOut]]:
     """Results, facts and what was left out on rank 0, nothing on the others. Parameters as the command line has them.
 
@@ -93,7 +102,7 @@ def measure_on_ranks(
         On every rank alike, before anything runs.
     """
     comm = load_mpi().COMM_WORLD
-    with all_or_none(comm):
+    with all_or_none(comm, hang_limit_s) as watchdog:
         groups, facts = ranks_per_node(comm), host_facts(comm)
 
         left_out: list[LeftOut] = []
@@ -132,15 +141,19 @@ def measure_on_ranks(
             sizes_in_bytes = tuple(moved.sizes)
             return Case(kind, algorithms, sizes_in_bytes, op, dtype, root, comm.size, groups, moved.counts)
 
-        case = agreed(comm, prepare)
-        results = list(run_case(comm, case, iterations=iterations, warmup=warmup))
+        case = agreed(comm, prepare, watchdog)
+        results = list(run_case(comm, case, iterations=iterations, warmup=warmup, watchdog=watchdog))
     if comm.rank:
         return [], {}, []
     shown = {
         "ranks": describe(facts),
+        "hosts": named(facts["hosts"]),
+        "binding": facts["binding"],
         "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
         "time": "of the slowest rank, median over iterations",
     }
+    if facts["transport"]:
+        shown["transport"] = " ".join(f"{key}={value}" for key, value in facts["transport"].items())
     shown.update(notes)
     if facts["oversubscribed"]:
         say("commsim: more ranks than cores: times are not speeds")
@@ -148,6 +161,12 @@ def measure_on_ranks(
     if wrong:
         say(f"commsim: {format_count(wrong, 'element')} WRONG; see #wrong")
     return results, shown, left_out
+
+
+def named(hosts: Sequence[str], most: int = 16) -> str:
+    """Names of hosts in one line, of many the first."""
+    more = f" and {len(hosts) - most} more" if len(hosts) > most else ""
+    return ", ".join(hosts[:most]) + more
 
 
 def describe(facts: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from experiments.comparison import Comparison, score, series
 from experiments.measure import (
     PERIOD,
     Case,
+    _binding,
     _filled,
     _pattern,
     count_wrong,
@@ -155,6 +156,11 @@ def test_times_are_of_the_slowest_rank_after_a_barrier_and_warm_up():
     assert (times > 0).all()
     assert [plan.runs for plan in plans] == [10, 10]
     assert (comm.barriers, len(resets)) == (20, 20)
+
+
+def test_binding_is_said_in_ranges():
+    assert _binding([[0, 1, 2, 5], [0, 1, 2, 5]]) == "every rank of a host on cores 0-2,5"
+    assert _binding([[0], [2, 3]]) == "on rank 0's host 0: 0, 1: 2-3"
 
 
 def test_small_sizes_are_repeated_more():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import time
 from pathlib import Path
@@ -150,6 +151,44 @@ def test_a_rank_that_hangs_is_stopped_by_the_limit(tmp_path, nothing_left):
     assert "did not end within 4 s and was stopped" in run_file(tmp_path, "signal.pause()", limit_s=4)
 
 
+def test_a_rank_that_hangs_ends_the_job_and_says_so(tmp_path, nothing_left):
+    path = tmp_path / "mine.py"
+    path.write_text(DYING.format(what="signal.pause()"))
+    began = time.monotonic()
+    run = ["run", "allreduce", "--file", str(path), "--sizes", "1KiB", "--hang-limit", "1"]
+    with pytest.raises(ExecutionError, match=r"of 3 has waited 1\.. s in allreduce of 1 KiB: a rank has died or hangs"):
+        commsim_on_ranks(3, run, LIMIT_S)
+    assert time.monotonic() - began < LIMIT_S / 2  # the limit of the launch is not what ended it
+
+
+SCRIPT = """
+import os, signal, sys
+import numpy as np
+from mpi4py import MPI
+import collectives
+
+gradient = np.ones(100_000, np.float32)
+for iteration in range(10):
+    if iteration == 5 and MPI.COMM_WORLD.rank == 1:
+        {what}
+    collectives.Allreduce(MPI.COMM_WORLD, MPI.IN_PLACE, gradient, algorithm="ring")
+"""
+
+
+@pytest.mark.parametrize(
+    "what", ["os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGSTOP)", "1 / 0", "sys.exit(0)"]
+)
+def test_a_script_whose_rank_dies_or_hangs_ends(what, tmp_path, nothing_left, monkeypatch):
+    """Killed: the launcher sees it. All else: who waits for it."""
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.format(what=what))
+    monkeypatch.setenv("COMMSIM_HANG_LIMIT", "1.5")
+    with pytest.raises(ExecutionError, match="failed with exit") as caught:
+        python_on_ranks(2, [str(path)], LIMIT_S)
+    if "SIGKILL" not in what:
+        assert re.search(r"rank 0 of 2 has waited .* for rank 1 in allreduce, ring: a rank has died", str(caught.value))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -176,8 +215,9 @@ def test_what_the_user_wrote_wrong_is_one_line_from_one_rank(arguments, message,
     assert len(shown) == 1, shown
 
 
-def test_run_measures_beside_the_library(tmp_path, nothing_left):
+def test_run_measures_beside_the_library(tmp_path, nothing_left, monkeypatch):
     file = tmp_path / "rows.json"
+    monkeypatch.setenv("UCX_WARN_UNUSED_ENV_VARS", "n")
     printed = commsim_on_ranks(
         2,
         ["run", "allreduce", "-a", "ring,library", "-b", "8", "-e", "8KiB", "-f", "32", "-n", "3", "-o", str(file)],
@@ -190,7 +230,11 @@ def test_run_measures_beside_the_library(tmp_path, nothing_left):
     assert all(
         row["n_wrong"] == 0 and row["time_min_s"] <= row["time_s"] <= row["time_p99_s"] for row in document["rows"]
     )
-    assert document["provenance"]["ranks"].startswith("2 on 1 host(s)")
+    found = document["provenance"]
+    assert found["ranks"].startswith("2 on 1 host(s)")
+    assert found["hosts"] == platform.node()
+    assert "cores" in found["binding"]
+    assert "UCX_WARN_UNUSED_ENV_VARS=n" in found["transport"]
     assert printed.count("library") == 3
 
 

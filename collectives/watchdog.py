@@ -1,0 +1,102 @@
+"""Ends the job when this rank waits too long for others: a rank that has died or hangs would be waited for for ever.
+
+A thread looks a few times a second at what its rank says that it waits for; in the timed path there is nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from collectives.mpi import load_mpi
+from collectives.plan import peers_waited_for
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+VARIABLE = "COMMSIM_HANG_LIMIT"  # seconds, for calls in mpi4py's form
+LOOKS = 16  # within the limit
+ABORT_S = 1.0  # that MPI has to end the job
+APART_S = 0.05  # between ranks, so that one of them speaks
+
+
+class Watchdog:
+    """What a rank waits for, and the thread that ends the job when it has waited too long.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+    limit_s : float
+        0: never.
+    """
+
+    def __init__(self, comm: MPI.Comm, limit_s: float) -> None:
+        self._rank, self._n_ranks, self._limit_s = comm.rank, comm.size, limit_s
+        self._what: str | None = None
+        self._beats, self._patience_s = 0, 0.0
+        self._ended = threading.Event()
+        self._watched = threading.get_ident()
+        if limit_s > 0:
+            threading.Thread(target=self._watch, name="commsim watchdog", daemon=True).start()
+
+    def waits(self, what: str, patience_s: float = 0.0) -> None:
+        """From now on this rank waits for something that takes a time of its own besides."""
+        self._what, self._patience_s, self._watched = what, patience_s, threading.get_ident()
+        self._beats += 1
+
+    def works(self) -> None:
+        """From now on this rank waits for nobody."""
+        self._what = None
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        look_s = self._limit_s / LOOKS
+        seen, waited_s, before = -1, 0.0, time.monotonic()
+        while not self._ended.wait(look_s):
+            now = time.monotonic()
+            passed_s, before = min(now - before, 2 * look_s), now  # not the time that the whole job was stopped for
+            waited_s = waited_s + passed_s if self._beats == seen and self._what is not None else 0.0
+            seen = self._beats
+            allowed_s = self._limit_s + self._patience_s + APART_S * min(self._rank, LOOKS)
+            if waited_s > allowed_s and self._what is not None:
+                self._end_job(self._what, waited_s)
+
+    def _end_job(self, what: str, waited_s: float) -> None:
+        """Say what this rank waits for, and end all."""
+        peers = peers_waited_for(sys._current_frames().get(self._watched))
+        named = ", ".join(map(str, peers[:8])) + (" …" if len(peers) > 8 else "")
+        whom = f" for rank {named}" if peers else ""
+        line = f"commsim: rank {self._rank} of {self._n_ranks} has waited {waited_s:.1f} s{whom} in {what}"
+        os.write(2, f"{line}: a rank has died or hangs; ending the job\n".encode())
+        threading.Timer(ABORT_S, os._exit, (1,)).start()
+        MPI = load_mpi()
+        if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+            MPI.COMM_WORLD.Abort(1)
+        os._exit(1)
+
+
+def limit_from_environment() -> float:
+    """Seconds that ``COMMSIM_HANG_LIMIT`` allows a call; 0 where it is not set."""
+    try:
+        return float(os.environ.get(VARIABLE, "0").removesuffix("s"))
+    except ValueError:
+        return 0.0
+
+
+class Watched:
+    """A run that says what it waits for while it runs."""
+
+    def __init__(self, watchdog: Watchdog, what: str, run: Any) -> None:
+        self._watchdog, self._what, self._run = watchdog, what, run
+
+    def __call__(self) -> None:
+        """Run it."""
+        self._watchdog.waits(self._what)
+        self._run()
+        self._watchdog.works()
