@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from experiments import exchange_commands, topology_commands
-from experiments import topology_commands, training_commands
+from experiments import exchange_commands, topology_commands, training_commands
 from experiments.disturbances import Jitter, Skew, Stragglers, disturbance
 from experiments.testbed import commands as testbed_commands
 
@@ -399,37 +398,57 @@ def calibrate(
 @app.command()
 def validate(
     measured: Annotated[
-        list[Path], typer.Argument(metavar="MEASURED…", help="what `commsim run -o` or `exchange -o` wrote")
+        list[Path],
+        typer.Argument(
+            metavar="MEASURED…", help="what `commsim run -o` or `exchange -o` wrote; nccl-tests' or OSU's text; CSV"
+        ),
     ],
     system: SystemSpec,
     model: Model = "fluid",
     matrix: Matrix = None,
     file: UserFile = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option("-a", "--algorithm", help="for rows that do not say what ran: the fastest predicted of these"),
+    ] = None,
+    collective: Annotated[str | None, typer.Option("--collective", help="where a file does not say it")] = None,
+    ranks: Annotated[int | None, typer.Option("--ranks", min=1, help="where a file does not say it")] = None,
     limit: Annotated[
         float | None, typer.Option("--limit", help="exit 1 if the 90th percentile of |ln(predicted/measured)| is above")
     ] = None,
+    limit_median: Annotated[float | None, typer.Option("--limit-median", help="exit 1 if the median is above")] = None,
+    limit_winners: Annotated[
+        float | None, typer.Option("--limit-winners", help="exit 1 if the predicted winner wins in a lesser share")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="draw predicted against measured: FILE.png, .svg or .pdf")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="also write the rows to FILE.csv")] = None,
 ) -> None:
     """Predict what was measured, and put both side by side.
 
-    Rows that cannot be predicted are told below; exit 2 if nothing is left, 1 above --limit.
+    Rows that cannot be predicted are told below; exit 2 if nothing is left, 1 beyond a limit.
     """
-    import topologies
+    from commsim.spec import split_list
     from experiments.choose import finder
-    from experiments.comparison import score
-    from experiments.exchange.report import steps_text
-    from experiments.output import read_results
-    from experiments.table import terminal_width
-    from experiments.validate import compare, report
+    from experiments.validate import Limits, Told
+    from experiments.validate.command import validated
 
-    results = [result for path in measured for result in read_results(path)]
-    machine = topologies.find(system)
-    done = compare(results, machine, model=model, algorithm=finder(file), matrix=matrix)
-    if machine.notes.get("oversubscribed"):
-        sys.stdout.write(f"# {system} was calibrated with more ranks than cores: do not trust its speed\n")
-    sys.stdout.write(report(done, terminal_width()))
-    sys.stdout.writelines(steps_text(path, machine, model, terminal_width()) for path in measured)
-    if limit is not None and score(done.rows).p90 > limit:
-        _stop(f"the 90th percentile of |ln(predicted/measured)| is above --limit {limit:g}", 1)
+    printed, passed = validated(
+        measured,
+        system,
+        told=Told(collective, ranks),
+        stand_in=split_list(algorithm or ""),
+        limits=Limits(limit, limit_median, limit_winners),
+        figure=figure,
+        output=output,
+        model=model,
+        algorithm=finder(file),
+        matrix=matrix,
+    )
+    sys.stdout.write(printed)
+    if passed:
+        _stop("; ".join(passed), 1)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 LARGEST = 32 * 2**20
 CROWD_BYTES = 4096  # several pairs at once: from here on, every second size
+PASSES = 4  # over all sizes: a shared machine has times when all is slower, and every size shall see several
 BUDGET_S = 1.0  # of all patterns at one size: fewer iterations on slow links
-LEAST_ITERATIONS = 3
+LEAST_ITERATIONS = 1  # in each pass
 LATE_S, LATEST_S = 0.5e-3, 0.5  # so much later than the sender comes the receiver that tells eager from rendezvous
 FLOOD = 64  # messages in a row
 TAG = 7
@@ -97,10 +99,13 @@ def measure(
     """
     found = Measured({pattern.key: {} for pattern in patterns})
     sizes = sizes_up_to(largest)
-    for index, n_bytes in enumerate(track(sizes, "calibrating", len(sizes), shown=comm.rank == 0)):
+    passes = min(PASSES, iterations)
+    turns = list(itertools.product(range(passes), enumerate(sizes)))
+    for turn, (index, n_bytes) in track(turns, "calibrating", len(turns), shown=comm.rank == 0):
         crowd = n_bytes >= CROWD_BYTES and (len(sizes) - 1 - index) % 2 == 0
         chosen = [one for one in patterns if crowd or one.what not in (CROWD, CROWD_PAIR)]
-        _size(comm, chosen, n_bytes, repeats(n_bytes, iterations, warmup), found, rest_s)
+        own = iterations // passes + (turn < iterations % passes)
+        _size(comm, chosen, n_bytes, repeats(n_bytes, own, -(-warmup // passes)), found, rest_s)
     for name in dict.fromkeys(pattern.link_class for pattern in patterns):
         found.ends[name] = _ends(comm, [one for one in patterns if one.link_class == name], found)
     return found
@@ -127,16 +132,20 @@ def _size(
         plan.free()
     reduction.free()
     for pattern, row in zip(patterns, seconds, strict=False):
-        found.seconds[pattern.key][n_bytes] = row / len(pattern.steps)
+        _add(found.seconds[pattern.key], n_bytes, row / len(pattern.steps))
     reduced = np.array(reduction.seconds[-iterations:])
     comm.Allreduce(load_mpi().IN_PLACE, reduced, load_mpi().MAX)
-    found.reduction_s[n_bytes] = reduced
+    _add(found.reduction_s, n_bytes, reduced)
+
+
+def _add(by_size: dict[int, Floats], n_bytes: int, seconds: Floats) -> None:
+    by_size[n_bytes] = np.concatenate([by_size.get(n_bytes, seconds[:0]), seconds])
 
 
 def _within_budget(comm: MPI.Comm, plans: Sequence[Any], reset: Any, iterations: int, warmup: int) -> tuple[int, int]:
     """Iterations and warm-up, fewer where one round of all takes long."""
     once_s = float(slowest_times(plans, comm, reset, 1, 1).sum())
-    most = max(int(BUDGET_S / max(once_s, 1e-9)), LEAST_ITERATIONS)
+    most = max(int(BUDGET_S / PASSES / max(once_s, 1e-9)), LEAST_ITERATIONS)
     return min(iterations, most), min(warmup, most // 4)
 
 

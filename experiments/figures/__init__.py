@@ -41,9 +41,19 @@ from experiments.figures.style import (
     styled,
     unique,
 )
+from experiments.figures.validation import predicted_against_measured
 from experiments.plan import PlanPoint
 
-__all__ = ["Points", "against_published", "buckets", "calibration", "predicted_and_measured", "save", "scaling"]
+__all__ = [
+    "Points",
+    "against_published",
+    "buckets",
+    "calibration",
+    "predicted_against_measured",
+    "predicted_and_measured",
+    "save",
+    "scaling",
+]
 
 ERROR_LIMIT = 0.6
 """Errors beyond are drawn as arrows at the edge of the panel."""

@@ -36,6 +36,7 @@ def compare(
     group: str = "sweep",
     algorithm: Finder = find,
     matrix: Path | None = None,
+    stand_in: Sequence[str] = (),
 ) -> Validation:
     """One comparison for each measured result that can be predicted, in order.
 
@@ -50,6 +51,8 @@ def compare(
         Finds the algorithm of a row; by default among the library's.
     matrix : Path, optional
         Bytes from each rank to each, for rows of an alltoallv; :func:`experiments.sizes.read_matrix` says how.
+    stand_in : sequence of str
+        Algorithms for rows of a library that does not say what it ran: the fastest predicted of them is taken.
 
     Raises
     ------
@@ -59,7 +62,10 @@ def compare(
     rows, left_out = [], []
     for result in measured:
         try:
-            rows.append(_comparison(_usable(result), system, model, group, algorithm, matrix))
+            specs = stand_in if result.algorithm == LIBRARY else [result.spec]
+            usable = _usable(result, bool(specs))
+            tried = [_comparison(usable, spec, system, model, group, algorithm, matrix) for spec in specs]
+            rows.append(min(tried, key=lambda row: row.predicted_s))
         except CommsimError as error:
             left_out.append(LeftOut.of(result.spec, error))
     if not rows:
@@ -67,13 +73,13 @@ def compare(
     return Validation(rows, left_out)
 
 
-def _usable(result: Result) -> Result:
-    """The same, if it is a right measurement of an algorithm that is known."""
+def _usable(result: Result, is_known: bool) -> Result:
+    """The same, if it is a right measurement of an algorithm that is known, or has stand-ins."""
     if result.n_wrong:
         raise InputError(f"measured with {format_count(result.n_wrong, 'wrong element')}")
     if not result.is_measured or result.time_s <= 0:
         raise InputError("not measured on real ranks")
-    if result.algorithm == LIBRARY:
+    if not is_known:
         raise InputError("which algorithm the MPI library ran is not known")
     if result.n_ranks < 2:
         raise InputError("one rank exchanges nothing")
@@ -81,9 +87,9 @@ def _usable(result: Result) -> Result:
 
 
 def _comparison(
-    measured: Result, system: System, model: str, group: str, algorithm: Finder, matrix: Path | None
+    measured: Result, spec: str, system: System, model: str, group: str, algorithm: Finder, matrix: Path | None
 ) -> Comparison:
-    one = algorithm(measured.collective, measured.spec)
+    one = algorithm(measured.collective, spec)
     counts = None
     if one.collective.sizes_each:
         if matrix is None:
@@ -101,7 +107,7 @@ def _comparison(
     )
     return Comparison(
         collective=measured.collective,
-        algorithm=measured.spec,
+        algorithm=spec,
         n_ranks=measured.n_ranks,
         n_bytes=measured.n_bytes,
         predicted_s=predicted.time_s,
