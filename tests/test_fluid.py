@@ -13,7 +13,7 @@ from commsim import COMMUTATIVE, algorithm, chunk, exchange, lanes, simulate
 from commsim.errors import ScheduleError
 from commsim.models import MODELS
 from commsim.models.fluid import Fluid, MessageTable, play
-from commsim.models.max_min import RATE, add, max_min_rates, network, remove, solve
+from commsim.models.max_min import add, max_min_rates, network, remove, solve
 from tests.fluid_reference import readable
 from tests.variants import find
 
@@ -81,7 +81,7 @@ def test_flows_that_come_and_go_leave_the_rates_of_a_fresh_start():
                 fresh = max_min_rates(
                     np.array([active[s][0] for s in slots]), capacity, np.array([active[s][1] for s in slots])
                 )
-                np.testing.assert_allclose(net.flow[slots, RATE], fresh, rtol=1e-8)
+                np.testing.assert_allclose(net.flow["rate"][slots], fresh, rtol=1e-8)
 
 
 CASES = [

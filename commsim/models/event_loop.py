@@ -13,114 +13,94 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from commsim.models.max_min import CAPACITY, CHANGED, OLD, RATE, add, remove, solve
+from commsim.models.heaps import first_due_s, grown, pop, push, put, take_first
+from commsim.models.max_min import CHANGED, add, remove, solve
 
-GATE, BEGIN, FINISH, ARRIVE, DELIVER = 0, 1, 2, 3, 4  # kinds of events, in this order at one time
-KIND_BITS = 3
+GATE, BEGIN, ARRIVE, DELIVER = 0, 1, 2, 3  # kinds of events, in this order at one time
+KIND_BITS = 2
 SENDER, RECEIVER, ADMITTED = 1, 2, 4  # ends that are posted, and that ports have taken it, as bits
-VERSION = 0x3FFFFFF  # of a flow's rate: an end that was foreseen for another one is stale
 TOGETHER = 1e-13  # relative: events so near each other happen at once
 
-
-class Messages(NamedTuple):
-    """What is to be sent. Arrays (n_messages,), except paths (n_pairs, n_hops)."""
-
-    src: Any
-    dst: Any
-    post_src: Any  # gates that post the two ends
-    post_dst: Any
-    then_src: Any  # gates that wait for them
-    then_dst: Any
-    wire_bytes: Any  # as the flow has to carry them
-    ceiling_Bps: Any
-    overhead_s: Any  # before its first byte leaves
-    receive_overhead_s: Any  # after its last byte is there
-    latency_s: Any
-    eager: Any
-    reduction_s: Any
-    unit: Any  # that reduces what the receiver gets
-    pair: Any
-    paths: Any
+MESSAGE = {
+    "wire_bytes": "f8",  # as the flow has to carry them
+    "ceiling_Bps": "f8",
+    "latency_s": "f8",
+    "overhead_s": "f8",  # before its first byte leaves
+    "receive_overhead_s": "f8",  # after its last byte is there
+    "src": "i4",
+    "pair": "i4",  # whose path it takes
+    "then_src": "i4",  # gates that wait for its ends
+    "then_dst": "i4",
+    "eager": "i1",
+    "reduces": "i1",
+    "posted": "i1",  # bits
+    "arrived": "i1",  # eager: the last byte is there
+    "unit": "i4",  # that reduces what the receiver gets
+    "reduction_s": "f8",
+    "start_s": "f8",  # what comes of it
+    "end_s": "f8",
+    "dst": "i4",
+    "post_dst": "i4",  # the gate that posts its receiver
+}
+MESSAGE_BYTES = 96
+GATE_FIELDS = {
+    "opens_s": "f8",  # when the last of what it waits for has happened
+    "waits": "i4",  # for how much it still waits
+    "first_end": "i4",  # in Gates.ends; its last is before the next one's first, and so for the others
+    "first_chained": "i4",
+    "first_ordered": "i4",
+    "done": "i4",  # of its messages that are reduced: the first that is not
+}
+GATE_BYTES = 32
+WAY = {"left_bytes": "f8", "since_s": "f8", "due_s": "f8", "message": "i4", "at": "i4"}
+WAY_BYTES = 32
 
 
 class Gates(NamedTuple):
-    """``waits`` and ``opens_s`` (n_gates,): how much each still waits for, and when the last of it happened.
+    """Gates (n_gates + 1,), and what they point into.
 
-    ``first`` (n_gates + 1,) and ``ends``: the messages of each gate, ``2*m`` where it posts the sender of m, ``2*m +
-    1`` where it posts the receiver. ``order_first`` and ``order``: its messages that are reduced, in order.
-    ``chain_first`` and ``chain``: the gates that it signals by itself when it opens.
+    ``ends``: the messages of each gate, ``2*m`` where it posts the sender of m, ``2*m + 1`` where it posts the
+    receiver. ``order``: its messages that are reduced, in order. ``chain``: the gates that it signals by itself when it
+    opens.
     """
 
-    waits: Any
-    opens_s: Any
-    first: Any
+    gate: Any
     ends: Any
-    order_first: Any
     order: Any
-    chain_first: Any
     chain: Any
 
 
-class Outcome(NamedTuple):
-    """Of messages ``start_s``, ``end_s``; of ranks ``reduced_s``; counts."""
-
-    start_s: Any
-    end_s: Any
-    reduced_s: Any
-    n: Any  # events, solutions, gates opened
-
-
 @njit(cache=True)
-def _push(heap_s: Any, heap_id: Any, size: int, time_s: float, event: int) -> int:
-    at = size
-    while at:
-        parent = (at - 1) >> 1
-        if heap_s[parent] < time_s or (heap_s[parent] == time_s and heap_id[parent] <= event):
-            break
-        heap_s[at], heap_id[at] = heap_s[parent], heap_id[parent]
-        at = parent
-    heap_s[at], heap_id[at] = time_s, event
-    return size + 1
-
-
-@njit(cache=True)
-def _pop(heap_s: Any, heap_id: Any, size: int) -> int:
-    """Remove the first event, which the caller has read."""
-    size -= 1
-    time_s, event = heap_s[size], heap_id[size]
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        other = child + 1
-        if other < size and (
-            heap_s[other] < heap_s[child] or (heap_s[other] == heap_s[child] and heap_id[other] < heap_id[child])
-        ):
-            child = other
-        if time_s < heap_s[child] or (time_s == heap_s[child] and event <= heap_id[child]):
-            break
-        heap_s[at], heap_id[at] = heap_s[child], heap_id[child]
-        at = child
-    heap_s[at], heap_id[at] = time_s, event
+def _signal(gate: Any, number: int, time_s: float, heap: Any, size: int) -> int:
+    """Something that a gate waits for has happened; the last opens it."""
+    one = gate[number]
+    one.opens_s = max(one.opens_s, time_s)
+    one.waits -= 1
+    if one.waits == 0:
+        size = push(heap, size, one.opens_s, (number << KIND_BITS) | GATE)
     return size
 
 
 @njit(cache=True)
-def _grown(array: Any) -> Any:
-    larger = np.empty(2 * len(array), dtype=array.dtype)
-    for i in range(len(array)):  # copying a slice would take two seconds more to compile
-        larger[i] = array[i]
-    return larger
-
-
-@njit(cache=True)
-def _signal(gates: Any, gate: int, time_s: float, heap_s: Any, heap_id: Any, size: int) -> int:
-    """Something that a gate waits for has happened; the last opens it."""
-    gates.opens_s[gate] = max(gates.opens_s[gate], time_s)
-    gates.waits[gate] -= 1
-    if gates.waits[gate] == 0:
-        size = _push(heap_s, heap_id, size, gates.opens_s[gate], (gate << KIND_BITS) | GATE)
+def _open(
+    now: float, gates: Any, gate: Any, number: int, message: Any, gap_s: float, port_free_s: Any, heap: Any, size: int
+) -> int:
+    """A gate opens: it signals others, and posts ends of messages."""
+    for at in range(gate[number].first_chained, gate[number + 1].first_chained):
+        size = _signal(gate, gates.chain[at], now, heap, size)
+    for at in range(gate[number].first_end, gate[number + 1].first_end):
+        row = gates.ends[at] >> 1
+        end, m = RECEIVER if gates.ends[at] & 1 else SENDER, message[row]
+        m.posted |= end
+        if (end == SENDER) if m.eager else m.posted == SENDER | RECEIVER:
+            begin_s = now
+            if gap_s > 0 and m.src != m.dst:
+                begin_s = max(now, port_free_s[m.src])
+                port_free_s[m.src] = begin_s + max(gap_s, m.overhead_s)
+            m.start_s = begin_s
+            size = push(heap, size, begin_s + m.overhead_s, (row << KIND_BITS) | BEGIN)
+        elif end == RECEIVER and m.arrived:
+            size = push(heap, size, now + m.receive_overhead_s, (row << KIND_BITS) | DELIVER)
     return size
 
 
@@ -146,7 +126,7 @@ def _at_once(way: Any, n_bytes: float, now: float, burst_bytes: float, link: Any
     least = n_bytes
     for number in way:
         if number >= 0:
-            rate_Bps = link[number, CAPACITY]
+            rate_Bps = link[number].capacity
             spent_s[number] = max(spent_s[number], now - burst_bytes / rate_Bps)
             least = min(least, (now - spent_s[number]) * rate_Bps)
             spent_s[number] += n_bytes / rate_Bps
@@ -154,142 +134,153 @@ def _at_once(way: Any, n_bytes: float, now: float, burst_bytes: float, link: Any
 
 
 @njit(cache=True)
-def run_events(m: Any, gates: Any, net: Any, gap_s: float, spacing_s: float, burst_bytes: float, out: Any) -> None:
+def _sent(now: float, row: int, message: Any, gate: Any, gap_s: float, port_free_s: Any, heap: Any, size: int) -> int:
+    """The last byte of a message has left."""
+    m = message[row]
+    if gap_s > 0:
+        port_free_s[m.src] = max(port_free_s[m.src], now + max(gap_s - m.overhead_s, 0.0))
+    if m.eager:
+        size = _signal(gate, m.then_src, now, heap, size)
+        return push(heap, size, now + m.latency_s, (row << KIND_BITS) | ARRIVE)
+    return push(heap, size, now + m.latency_s + m.receive_overhead_s, (row << KIND_BITS) | DELIVER)
+
+
+@njit(cache=True)
+def _reduce(
+    number: int, gates: Any, gate: Any, message: Any, unit_free_s: Any, reduced_s: Any, heap: Any, size: int
+) -> Any:
+    """The messages of a gate that are there, and whose turn it is, are reduced one after the other."""
+    one = gate[number]
+    while one.done < gate[number + 1].first_ordered:
+        m = message[gates.order[one.done]]
+        if m.end_s < 0:
+            break
+        while len(heap) < size + 8:
+            heap = grown(heap)
+        one.done += 1
+        unit_free_s[m.unit] = max(unit_free_s[m.unit], m.end_s) + m.reduction_s
+        reduced_s[m.unit] += m.reduction_s
+        size = _signal(gate, m.then_dst, unit_free_s[m.unit], heap, size)
+    return heap, size
+
+
+@njit(cache=True)
+def run_events(
+    message: Any,
+    paths: Any,
+    gates: Any,
+    net: Any,
+    way: Any,
+    due: Any,
+    heap: Any,
+    gap_s: float,
+    spacing_s: float,
+    burst_bytes: float,
+    reduced_s: Any,
+) -> None:
     """Process all events. Gates that never open are left with ``waits`` above 0.
 
     Parameters
     ----------
-    m : Messages
+    message : records (n_messages,) of MESSAGE
+    paths : array (n_pairs, n_hops)
+        Links, padded behind.
     gates : Gates
     net : Network
         With a slot for every message that can be on its way at once.
+    way : records (n_slots,) of WAY
+        What is on its way.
+    due, heap : records
+        Heaps with room for every slot, and for some events.
     gap_s : float
         Least time between two messages of one sender.
     spacing_s : float
         Least time between two messages that begin on one port, the first or the last link of a route.
     burst_bytes : float
         What a link that has rested carries at once.
-    out : Outcome
+    reduced_s : array (n_units,)
+        For how long each unit has reduced: the answer.
     """
-    n_messages, n_slots = len(m.src), len(net.flow)
-    posted = np.zeros(n_messages, dtype=np.int8)
-    arrived = np.zeros(n_messages, dtype=np.bool_)  # eager: the last byte is there
-    progress = np.empty(len(gates.waits), dtype=np.int64)
-    for gate in range(len(progress)):
-        progress[gate] = gates.order_first[gate]
-    unit_free_s, port_free_s = np.zeros(len(out.reduced_s)), np.zeros(len(out.reduced_s))  # units: ranks and more
+    n_slots, gate, flow = len(way), gates.gate, net.flow
+    unit_free_s, port_free_s = np.zeros(len(reduced_s)), np.zeros(len(reduced_s))
     link_free_s, spent_s = np.zeros(len(net.link)), np.full(len(net.link), -np.inf)
-    message_of, version = np.zeros(n_slots, dtype=np.int64), np.zeros(n_slots, dtype=np.int64)
-    left, since_s = np.zeros(n_slots), np.zeros(n_slots)
-    free_slots, n_free = np.empty(n_slots, dtype=np.int64), n_slots
+    free_slots, n_free = np.empty(n_slots, dtype=np.int32), n_slots
     for slot in range(n_slots):
-        free_slots[slot] = n_slots - 1 - slot
-    heap_s, heap_id, size = np.empty(1024 + len(gates.waits)), np.empty(1024 + len(gates.waits), dtype=np.int64), 0
-    for gate in range(len(gates.waits)):
-        if gates.waits[gate] == 0:
-            size = _push(heap_s, heap_id, size, gates.opens_s[gate], (gate << KIND_BITS) | GATE)
-    while size:
-        now = heap_s[0]
+        free_slots[slot], way[slot].at = n_slots - 1 - slot, -1
+    size = n_due = 0
+    for number in range(len(gate) - 1):
+        gate[number].done = gate[number].first_ordered
+        if gate[number].waits == 0:
+            while len(heap) < size + 8:
+                heap = grown(heap)
+            size = push(heap, size, gate[number].opens_s, (number << KIND_BITS) | GATE)
+    due_s = np.inf
+    while size or n_due:
+        now = min(due_s, heap[0].time_s) if size else due_s
         until = now * (1 + TOGETHER)
-        while size and heap_s[0] <= until:
-            kind, number = heap_id[0] & 7, heap_id[0] >> KIND_BITS
-            size = _pop(heap_s, heap_id, size)
-            out.n[0] += 1
-            if kind == GATE:
-                out.n[2] += 1
-                first, last = gates.first[number], gates.first[number + 1]
-                while len(heap_s) < size + 4 + last - first + gates.chain_first[number + 1] - gates.chain_first[number]:
-                    heap_s, heap_id = _grown(heap_s), _grown(heap_id)
-                for at in range(gates.chain_first[number], gates.chain_first[number + 1]):
-                    size = _signal(gates, gates.chain[at], now, heap_s, heap_id, size)
-                for at in range(first, last):
-                    message = gates.ends[at] >> 1
-                    end = RECEIVER if gates.ends[at] & 1 else SENDER
-                    posted[message] |= end
-                    if (end == SENDER) if m.eager[message] else posted[message] == SENDER | RECEIVER:
-                        begin_s, src = now, m.src[message]
-                        if gap_s > 0 and src != m.dst[message]:
-                            begin_s = max(now, port_free_s[src])
-                            port_free_s[src] = begin_s + max(gap_s, m.overhead_s[message])
-                        out.start_s[message] = begin_s
-                        begin_s += m.overhead_s[message]
-                        size = _push(heap_s, heap_id, size, begin_s, (message << KIND_BITS) | BEGIN)
-                    elif end == RECEIVER and arrived[message]:
-                        there_s = now + m.receive_overhead_s[message]
-                        size = _push(heap_s, heap_id, size, there_s, (message << KIND_BITS) | DELIVER)
-                continue
-            while len(heap_s) < size + 8:
-                heap_s, heap_id = _grown(heap_s), _grown(heap_id)
-            if kind == FINISH:
-                slot = number & 0xFFFFFFFF
-                if number >> 32 != version[slot]:
-                    continue
-                number = message_of[slot]
+        while True:
+            event_s = heap[0].time_s if size else np.inf
+            if min(event_s, due_s) > until:
+                break
+            if due_s <= event_s:
+                slot = due[0].slot
+                row = way[slot].message
+                n_due = take_first(due, way, n_due)
+                due_s = first_due_s(due, way, n_due)
                 remove(net, slot)
-                version[slot] = (version[slot] + 1) & VERSION
                 free_slots[n_free] = slot
                 n_free += 1
-            elif kind == BEGIN:
-                pair = m.pair[number]
-                if spacing_s > 0 and m.paths[pair, 0] >= 0 and not posted[number] & ADMITTED:
-                    posted[number] |= ADMITTED
-                    begin_s = _admitted_s(m.paths[pair], now, spacing_s, link_free_s)
+                while len(heap) < size + 8:
+                    heap = grown(heap)
+                size = _sent(now, row, message, gate, gap_s, port_free_s, heap, size)
+                continue
+            kind, row = heap[0].event & 3, heap[0].event >> KIND_BITS
+            size = pop(heap, size)
+            if kind == GATE:
+                one, next_one = gate[row], gate[row + 1]
+                most = next_one.first_end - one.first_end + next_one.first_chained - one.first_chained
+                while len(heap) < size + most + 8:
+                    heap = grown(heap)
+                size = _open(now, gates, gate, row, message, gap_s, port_free_s, heap, size)
+                continue
+            while len(heap) < size + 8:
+                heap = grown(heap)
+            m = message[row]
+            if kind == BEGIN:
+                path = paths[m.pair]
+                if spacing_s > 0 and path[0] >= 0 and not m.posted & ADMITTED:
+                    m.posted |= ADMITTED
+                    begin_s = _admitted_s(path, now, spacing_s, link_free_s)
                     if begin_s > now:
-                        size = _push(heap_s, heap_id, size, begin_s, (number << KIND_BITS) | BEGIN)
+                        size = push(heap, size, begin_s, (row << KIND_BITS) | BEGIN)
                         continue
                 at_once = 0.0
                 if burst_bytes > 0:
-                    at_once = _at_once(m.paths[pair], m.wire_bytes[number], now, burst_bytes, net.link, spent_s)
-                if m.wire_bytes[number] > at_once and m.paths[pair, 0] >= 0:
+                    at_once = _at_once(path, m.wire_bytes, now, burst_bytes, net.link, spent_s)
+                if m.wire_bytes > at_once and path[0] >= 0:
                     n_free -= 1
                     slot = free_slots[n_free]
-                    message_of[slot], left[slot], since_s[slot] = number, m.wire_bytes[number] - at_once, now
-                    add(net, slot, m.paths[pair], m.ceiling_Bps[number])
-                    continue
-                kind = FINISH  # nothing to carry
-            if kind == FINISH:
-                src = m.src[number]
-                if gap_s > 0:
-                    port_free_s[src] = max(port_free_s[src], now + max(gap_s - m.overhead_s[number], 0.0))
-                there_s = now + m.latency_s[number]
-                if m.eager[number]:
-                    size = _signal(gates, m.then_src[number], now, heap_s, heap_id, size)
-                    size = _push(heap_s, heap_id, size, there_s, (number << KIND_BITS) | ARRIVE)
+                    way[slot].message, way[slot].left_bytes, way[slot].since_s = row, m.wire_bytes - at_once, now
+                    add(net, slot, path, m.ceiling_Bps)
                 else:
-                    there_s += m.receive_overhead_s[number]
-                    size = _push(heap_s, heap_id, size, there_s, (number << KIND_BITS) | DELIVER)
+                    size = _sent(now, row, message, gate, gap_s, port_free_s, heap, size)
             elif kind == ARRIVE:
-                arrived[number] = True
-                if posted[number] & RECEIVER:
-                    there_s = now + m.receive_overhead_s[number]
-                    size = _push(heap_s, heap_id, size, there_s, (number << KIND_BITS) | DELIVER)
-            elif kind == DELIVER:
-                out.end_s[number] = now
-                if not m.eager[number]:
-                    size = _signal(gates, m.then_src[number], now, heap_s, heap_id, size)
-                if m.reduction_s[number] < 0:
-                    size = _signal(gates, m.then_dst[number], now, heap_s, heap_id, size)
-                    continue
-                gate = m.post_dst[number]
-                while progress[gate] < gates.order_first[gate + 1]:
-                    following = gates.order[progress[gate]]
-                    if out.end_s[following] < 0:
-                        break
-                    while len(heap_s) < size + 8:
-                        heap_s, heap_id = _grown(heap_s), _grown(heap_id)
-                    progress[gate] += 1
-                    unit = m.unit[following]
-                    unit_free_s[unit] = max(unit_free_s[unit], out.end_s[following]) + m.reduction_s[following]
-                    out.reduced_s[unit] += m.reduction_s[following]
-                    size = _signal(gates, m.then_dst[following], unit_free_s[unit], heap_s, heap_id, size)
+                m.arrived = 1
+                if m.posted & RECEIVER:
+                    size = push(heap, size, now + m.receive_overhead_s, (row << KIND_BITS) | DELIVER)
+            else:
+                m.end_s = now
+                if not m.eager:
+                    size = _signal(gate, m.then_src, now, heap, size)
+                if m.reduces:
+                    heap, size = _reduce(m.post_dst, gates, gate, message, unit_free_s, reduced_s, heap, size)
+                else:
+                    size = _signal(gate, m.then_dst, now, heap, size)
         solve(net)
-        out.n[1] += 1
-        while len(heap_s) < size + net.n[CHANGED] + 8:
-            heap_s, heap_id = _grown(heap_s), _grown(heap_id)
         for i in range(net.n[CHANGED]):
             slot = net.changed[i]
-            left[slot] = max(left[slot] - net.flow[slot, OLD] * (now - since_s[slot]), 0.0)
-            since_s[slot] = now
-            version[slot] = (version[slot] + 1) & VERSION
-            event = (((version[slot] << 32) | slot) << KIND_BITS) | FINISH
-            size = _push(heap_s, heap_id, size, now + left[slot] / net.flow[slot, RATE], event)
+            one = way[slot]
+            one.left_bytes = max(one.left_bytes - flow[slot].old * (now - one.since_s), 0.0)
+            one.since_s = now
+            n_due = put(due, way, n_due, slot, now + one.left_bytes / flow[slot].rate)
+        due_s = first_due_s(due, way, n_due)

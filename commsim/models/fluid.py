@@ -21,13 +21,14 @@ from commsim.models.contention_free import TIMELINE_ROWS, Run, joined
 from commsim.models.contention_free import run as clocks
 from commsim.models.joint import Joint, together
 from commsim.models.patterns import Pairs, copies_of
+from commsim.models.records import records
 from commsim.models.shortcuts import SharedLinksError, Shortcuts
 from commsim.program import Exchange, Lanes, Step, unrolled
 from commsim.result import Timeline
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 from commsim.system import System
-from commsim.topology import Floats, Links
+from commsim.topology import Floats, Links, Path
 
 MAX_MESSAGES = 20_000_000  # all of them are kept while the events run: about 150 B each
 
@@ -327,59 +328,44 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     ScheduleError
         If messages wait for each other for ever.
     """
-    from commsim.models.event_loop import Gates, Messages, Outcome, run_events
+    from commsim.models.event_loop import WAY, WAY_BYTES, run_events
+    from commsim.models.heaps import ENTRY, ENTRY_BYTES, EVENT, EVENT_BYTES
     from commsim.models.max_min import network
 
-    n, links = len(table.src), system.topology.links
+    links = system.topology.links
     key, pair = np.unique(table.src * table.n_ranks + table.dst, return_inverse=True)
     path = system.topology.path(*np.divmod(key, table.n_ranks))
     if table.joint is not None:
         path, pair = table.joint.ways(path, pair, system.topology)
     hops = path.hops if path.hops.shape[1] else np.full((len(key), 1), -1)
-    paths = np.ascontiguousarray(links.on_medium(hops))
-    bandwidth_Bps = path.bandwidth_Bps[pair]
-    unit = table.dst if table.unit is None else table.unit
-    messages = Messages(
-        *(table.src, table.dst, table.post_src, table.post_dst, table.then_src, table.then_dst),
-        np.maximum(table.n_bytes - table.eager, 0).astype(
-            np.float64
-        ),  # eager, as LogGP counts: m - 1 bytes after the first
-        np.where(table.share < 1, table.share * bandwidth_Bps, np.inf),
-        table.overhead_s,
-        table.overhead_s if table.receive_overhead_s is None else table.receive_overhead_s,
-        path.latency_s[pair] * (1.0 if table.stretch is None else table.stretch),
-        table.eager,
-        table.reduction_s,
-        unit,
-        pair.astype(np.int64),
-        _packed(paths).astype(np.int64),
-    )
-    gates = Gates(**_gates(table))
-    out = Outcome(
-        start_s=np.full(n, -1.0),
-        end_s=np.full(n, -1.0),
-        reduced_s=np.zeros(max(table.n_ranks, int(unit.max(initial=0)) + 1)),
-        n=np.zeros(3, dtype=np.int64),
-    )
-    net = network(links.bandwidth_Bps, max(min(table.n_together, n), 1), paths.shape[1])
+    paths = _packed(links.on_medium(hops)).astype(np.int32)
+    message, gates = _messages(table, path, pair), _gates(table)
+    n_slots = max(min(table.n_together, len(message)), 1)
+    net = network(links.bandwidth_Bps, n_slots, paths.shape[1])
+    way, due = records(n_slots, WAY, WAY_BYTES), records(n_slots, ENTRY, ENTRY_BYTES)
+    reduced_s = np.zeros(max(table.n_ranks, int(message["unit"].max(initial=0)) + 1))
+    heap = records(1024, EVENT, EVENT_BYTES)
     endpoint = system.endpoint
-    run_events(messages, gates, net, endpoint.gap_s, endpoint.spacing_s, float(endpoint.burst_bytes), out)
-    if (gates.waits > 0).any():
-        stuck = np.flatnonzero(out.end_s < 0)
+    costs = endpoint.gap_s, endpoint.spacing_s, float(endpoint.burst_bytes)
+    run_events(message, paths, gates, net, way, due, heap, *costs, reduced_s)
+    if (gates.gate["waits"] > 0).any():
+        stuck = np.flatnonzero(message["end_s"] < 0)
         src, dst, step = (int(column[stuck[0]]) for column in (table.src, table.dst, table.step))
         raise ScheduleError(f"{len(stuck)} messages wait for ever, the first from rank {src} to {dst} in step {step}")
     latest = np.zeros(table.n_steps + 1)
-    np.maximum.at(latest, table.step, messages.latency_s + messages.overhead_s + messages.receive_overhead_s)
+    np.maximum.at(latest, table.step, message["latency_s"] + message["overhead_s"] + message["receive_overhead_s"])
     return Run(
-        gates.opens_s[table.last_gate],
-        out.reduced_s[: table.n_ranks],
+        gates.gate["opens_s"][table.last_gate],
+        reduced_s[: table.n_ranks],
         float(latest.sum()),
         _carried(hops, pair, table.n_bytes, links),
-        links.busy_s(_carried(hops, pair, messages.wire_bytes, links)),
+        links.busy_s(_carried(hops, pair, message["wire_bytes"], links)),
         table.n_messages,
         table.n_steps,
         in_network=table.joint is not None,
-        timeline=_timeline(table, out, timeline_ranks) if first_rows is None else _first(table, out, first_rows),
+        timeline=_timeline(table, message, timeline_ranks)
+        if first_rows is None
+        else _first(table, message, first_rows),
         engine="events",
     )
 
@@ -399,24 +385,49 @@ def _packed(paths: Ints) -> Ints:
     return packed
 
 
-def _gates(table: MessageTable) -> dict[str, Any]:
+def _messages(table: MessageTable, path: Path, pair: Ints) -> Any:
+    """The table as records for the compiled loop."""
+    from commsim.models.event_loop import MESSAGE, MESSAGE_BYTES
+
+    message = records(len(table.src), MESSAGE, MESSAGE_BYTES)
+    # eager, as LogGP counts: m - 1 bytes after the first
+    message["wire_bytes"] = np.maximum(table.n_bytes - table.eager, 0)
+    message["ceiling_Bps"] = np.where(table.share < 1, table.share * path.bandwidth_Bps[pair], np.inf)
+    message["latency_s"] = path.latency_s[pair] * (1.0 if table.stretch is None else table.stretch)
+    for name in ("src", "dst", "post_dst", "then_src", "then_dst", "overhead_s", "eager", "reduction_s"):
+        message[name] = getattr(table, name)
+    receive = table.receive_overhead_s
+    message["receive_overhead_s"] = table.overhead_s if receive is None else receive
+    message["unit"] = table.dst if table.unit is None else table.unit
+    message["reduces"] = table.reduction_s >= 0
+    message["pair"] = pair
+    message["start_s"] = message["end_s"] = -1.0
+    return message
+
+
+def _gates(table: MessageTable) -> Any:
+    from commsim.models.event_loop import GATE_BYTES, GATE_FIELDS, Gates
+
     n, n_gates = len(table.src), table.n_gates
-    waits = np.bincount(table.then_src, minlength=n_gates) + np.bincount(table.then_dst, minlength=n_gates)
-    waits += np.bincount(table.chain_to, minlength=n_gates)
+    gate = records(n_gates + 1, GATE_FIELDS, GATE_BYTES)
+    for opened in (table.then_src, table.then_dst, table.chain_to):
+        gate["waits"][:n_gates] += np.bincount(opened, minlength=n_gates)
+    gate["opens_s"][:n_gates] = 0.0 if table.opens_s is None else table.opens_s
     posts = np.stack([table.post_src, table.post_dst], axis=1).ravel()  # 2*m, 2*m + 1
     reduced = np.flatnonzero(table.reduction_s >= 0)
-    columns = {"": (posts, np.arange(2 * n)), "order_": (table.post_dst[reduced], reduced)}
-    columns["chain_"] = (table.chain_from, table.chain_to)
-    opens_s = np.zeros(n_gates) if table.opens_s is None else table.opens_s.copy()
-    made: dict[str, Any] = {"waits": waits, "opens_s": opens_s}
-    for word, (gate, what) in columns.items():
-        listed = {"": "ends", "order_": "order", "chain_": "chain"}[word]
-        made[f"{word}first"] = np.append(0, np.cumsum(np.bincount(gate, minlength=n_gates)))
-        made[listed] = what[np.argsort(gate, kind="stable")]
-    return made
+    columns = {
+        "first_end": (posts, np.arange(2 * n)),
+        "first_ordered": (table.post_dst[reduced], reduced),
+        "first_chained": (table.chain_from, table.chain_to),
+    }
+    listed = []
+    for word, (of_gate, what) in columns.items():
+        gate[word][1:] = np.cumsum(np.bincount(of_gate, minlength=n_gates))
+        listed.append(what[np.argsort(of_gate, kind="stable")].astype(np.int32))
+    return Gates(gate, *listed)
 
 
-def _timeline(table: MessageTable, out: Any, ranks: Ints | None) -> Timeline | None:
+def _timeline(table: MessageTable, message: Any, ranks: Ints | None) -> Timeline | None:
     if ranks is None:
         return None
     row, src, dst = np.arange(len(table.src)), table.src, table.dst
@@ -428,9 +439,11 @@ def _timeline(table: MessageTable, out: Any, ranks: Ints | None) -> Timeline | N
     if len(mine) > TIMELINE_ROWS:
         raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
     row = row[mine]
-    return Timeline(table.step[row], src[mine], dst[mine], table.n_bytes[row], out.start_s[row], out.end_s[row])
+    return Timeline(
+        table.step[row], src[mine], dst[mine], table.n_bytes[row], message["start_s"][row], message["end_s"][row]
+    )
 
 
-def _first(table: MessageTable, out: Any, n: int) -> Timeline:
-    columns: tuple[Any, ...] = (table.step, table.src, table.dst, table.n_bytes, out.start_s, out.end_s)
+def _first(table: MessageTable, message: Any, n: int) -> Timeline:
+    columns: tuple[Any, ...] = (table.step, table.src, table.dst, table.n_bytes, message["start_s"], message["end_s"])
     return Timeline(*(column[:n] for column in columns))

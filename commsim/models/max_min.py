@@ -15,132 +15,141 @@ import numpy as np
 from numba import njit
 
 from commsim.errors import InputError
+from commsim.models.records import LINE, records
 
 NONE, CEILING = -1, -2  # a flow's bottleneck: not decided, or its own ceiling
 GONE = -1.0  # the ceiling of a flow that has ended
 RISES = -1.0  # the new rate of a flow that has not stopped yet
+STALE = -1.0  # the level of a link at which something has changed
 SAME, NEAR = 1e-12, 1e-9  # relative differences: of two rates that are one, and that break a bottleneck
 
-CAPACITY, LOAD, SPARE, LEVEL = range(4)  # columns of Network.link
-HEAD, COUNT, HELD, LEFT, CROSSING, RISING, MET_MARK, TOUCHED_MARK, IS_LIVE = range(9)  # columns of Network.at_link
-RATE, MOST, NEW, OLD = range(4)  # columns of Network.flow
-BOTTLENECK, NEXT, FREE_MARK, LISTED = range(4)  # columns of Network.of_flow
-FOLLOWING, PRECEDING = range(2)  # columns of Network.place
-BEGUN, TOUCHED, CHANGED, FREE, MET, LIVE, CAPPED, MARK = range(8)  # places in Network.n
+LINK = {
+    "capacity": "f8",
+    "room": "f8",  # that its flows leave; while rates are mended, those that do not rise
+    "level": "f8",  # the rate of the flows that have their bottleneck here
+    "head": "i4",  # first place of the list of its flows
+    "count": "i4",  # its flows
+    "held": "i4",  # those that have their bottleneck here
+    "left": "i4",  # of these, those that are not free
+    "crossing": "i4",  # free flows
+    "rising": "i4",  # those that still rise
+    "at": "i4",  # its place in `met`
+    "is_touched": "i4",
+}
+FLOW = {
+    "rate": "f8",
+    "most": "f8",  # its ceiling
+    "new": "f8",
+    "old": "f8",  # before the last solution
+    "bottleneck": "i4",
+    "next": "i4",  # the new one
+    "at": "i4",  # its place in `free`
+    "is_listed": "i4",  # in `begun`
+}
+ON, FOLLOWING, PRECEDING = range(3)  # columns of Network.hop
+BEGUN, TOUCHED, CHANGED, FREE, MET, CAPPED, SHIFT = range(7)  # places in Network.n
 
 
 class Network(NamedTuple):
     """Flows on links. Flows are numbered by slots, which the caller gives out.
 
-    After :func:`solve`, ``flow[slot, RATE]`` is fair, and ``changed[: n[CHANGED]]`` are the slots that have another
-    rate now, ``flow[slot, OLD]`` what they had. What is read together stands side by side, as columns:
-
-    - ``link`` (n_links, 4): capacity; load; what those that do not rise leave of it; the rate of the flows that have
-      their bottleneck there.
-    - ``at_link`` (n_links, 9): first place of the list of flows; flows; those that have their bottleneck there; of
-      these, those that are not free; free flows; those that still rise; and three marks.
-    - ``flow`` (n_slots, 4): rate, ceiling, new rate, old rate. ``of_flow`` (n_slots, 4): bottleneck, the new one, and
-      two marks.
-    - ``place`` (n_slots * n_hops, 2): a place is slot * n_hops + hop; the places around it in its link's list.
+    After :func:`solve`, ``flow[slot].rate`` is fair, and ``changed[: n[CHANGED]]`` are the slots that have another rate
+    now. A link is one record, and so is a flow, each of a line of the cache. ``hop`` has a row for every hop of a flow,
+    from ``slot << n[SHIFT]`` on: the link, and the places of the flows around it in the link's list.
     """
 
     link: Any
-    at_link: Any
     flow: Any
-    of_flow: Any
-    place: Any
-    path: Any  # (n_slots, n_hops), padding behind
+    hop: Any
     begun: Any  # flows that have begun since the last solution
     touched: Any  # links that have lost or gained a flow since
     met: Any  # links that free flows cross
-    live: Any  # of these, those where something can still happen
-    share: Any  # of each live link, the level at which it is full
-    free: Any
+    level: Any  # of each of these, the level at which something happens there
+    free: Any  # flows that have risen
     changed: Any
-    n: Any  # counters
+    n: Any  # counters, and by how much a slot is shifted
 
 
 def network(capacity: Any, n_slots: int, n_hops: int) -> Network:
     """An empty network of links with these capacities, for at most `n_slots` flows at a time."""
-    n_links = len(capacity)
-    if n_slots * n_hops >= 2**31:
+    n_links, shift = len(capacity), (n_hops - 1).bit_length() if n_hops else 0
+    if n_slots << shift >= 2**31:
         raise InputError(f"{n_slots} flows at a time over {n_hops} links each are too many to follow one by one")
 
     def zeros(*shape: int) -> Any:
         return np.zeros(shape, dtype=np.int32)
 
-    link, at_link, flow = np.zeros((n_links, 4)), zeros(n_links, 9), np.zeros((n_slots, 4))
-    link[:, CAPACITY], at_link[:, HEAD] = capacity, NONE
-    path, place = zeros(n_slots, n_hops) + NONE, zeros(n_slots * n_hops, 2) + NONE
-    begun, touched, met, live = zeros(n_slots), zeros(n_links), zeros(n_links), zeros(n_links)
-    lists = begun, touched, met, live, np.zeros(n_links), zeros(n_slots), zeros(n_slots)
-    counters = np.zeros(8, dtype=np.int64)
-    return Network(link, at_link, flow, zeros(n_slots, 4), place, path, *lists, counters)
+    link, flow = records(n_links, LINK, LINE), records(n_slots, FLOW, LINE)
+    link["capacity"] = link["room"] = capacity
+    link["head"], flow["most"] = NONE, GONE
+    counters = np.zeros(7, dtype=np.int64)
+    counters[SHIFT] = shift
+    lists = zeros(n_slots), zeros(n_links), zeros(n_links), np.zeros(n_links), zeros(n_slots), zeros(n_slots)
+    return Network(link, flow, zeros(n_slots << shift, 3) + NONE, *lists, counters)
 
 
 # Arrays are bound to names first: numba counts references at every access to a tuple's field.
 
 
 @njit(cache=True)
-def _touch(at_link: Any, touched: Any, n: Any, link: int) -> None:
+def _touch(link: Any, touched: Any, n: Any, on: int) -> None:
     """The flows that have their bottleneck on this link take part in the next solution."""
-    if not at_link[link, TOUCHED_MARK]:
-        at_link[link, TOUCHED_MARK] = 1
-        touched[n[TOUCHED]] = link
+    if not link[on].is_touched:
+        link[on].is_touched = 1
+        touched[n[TOUCHED]] = on
         n[TOUCHED] += 1
 
 
 @njit(cache=True)
 def add(net: Any, slot: int, way: Any, most: float) -> None:
     """A flow of at most `most` begins on the links `way` (n_hops,); its rate is 0 until the next solution."""
-    link, at_link, place, path, n = net.link, net.at_link, net.place, net.path, net.n
-    n_hops = path.shape[1]
-    net.flow[slot, RATE], net.flow[slot, MOST] = 0.0, most
-    net.of_flow[slot, BOTTLENECK] = NONE
-    if not net.of_flow[slot, LISTED]:
-        net.of_flow[slot, LISTED] = 1
+    link, hop, n = net.link, net.hop, net.n
+    f = net.flow[slot]
+    f.rate, f.most, f.bottleneck = 0.0, most, NONE
+    if not f.is_listed:
+        f.is_listed = 1
         net.begun[n[BEGUN]] = slot
         n[BEGUN] += 1
-    for hop in range(n_hops):
-        on = way[hop]
-        path[slot, hop] = on
+    here = slot << n[SHIFT]
+    for on in way:
         if on < 0:
             break
-        here = slot * n_hops + hop
-        head = at_link[on, HEAD]
-        place[here, PRECEDING], place[here, FOLLOWING] = NONE, head
-        if head >= 0:
-            place[head, PRECEDING] = here
-        at_link[on, HEAD] = here
-        at_link[on, COUNT] += 1
-        if link[on, LOAD] >= link[on, CAPACITY] * (1 - NEAR):  # else there may be room enough: tried first
-            _touch(at_link, net.touched, n, on)
+        at = link[on]
+        hop[here, ON], hop[here, PRECEDING], hop[here, FOLLOWING] = on, NONE, at.head
+        if at.head >= 0:
+            hop[at.head, PRECEDING] = here
+        at.head = here
+        at.count += 1
+        if at.room <= at.capacity * NEAR:  # else there may be room enough: tried first
+            _touch(link, net.touched, n, on)
+        here += 1
+    if here < (slot + 1) << n[SHIFT]:
+        hop[here, ON] = NONE
 
 
 @njit(cache=True)
 def remove(net: Any, slot: int) -> None:
     """A flow has ended."""
-    link, at_link, place, path = net.link, net.at_link, net.place, net.path
-    n_hops, rate, bottleneck = path.shape[1], net.flow[slot, RATE], net.of_flow[slot, BOTTLENECK]
-    for hop in range(n_hops):
-        on = path[slot, hop]
+    link, hop, n = net.link, net.hop, net.n
+    f = net.flow[slot]
+    for here in range(slot << n[SHIFT], (slot + 1) << n[SHIFT]):
+        on, following, preceding = hop[here, ON], hop[here, FOLLOWING], hop[here, PRECEDING]
         if on < 0:
             break
-        here = slot * n_hops + hop
-        before, after = place[here, PRECEDING], place[here, FOLLOWING]
-        if before >= 0:
-            place[before, FOLLOWING] = after
+        at = link[on]
+        if preceding >= 0:
+            hop[preceding, FOLLOWING] = following
         else:
-            at_link[on, HEAD] = after
-        if after >= 0:
-            place[after, PRECEDING] = before
-        at_link[on, COUNT] -= 1
-        if bottleneck == on:
-            at_link[on, HELD] -= 1
-        if at_link[on, HELD]:  # room on a link that holds nobody back changes nothing
-            _touch(at_link, net.touched, net.n, on)
-        link[on, LOAD] = max(link[on, LOAD] - rate, 0.0) if at_link[on, COUNT] else 0.0
-    net.flow[slot, RATE], net.flow[slot, MOST] = 0.0, GONE
+            at.head = following
+        if following >= 0:
+            hop[following, PRECEDING] = preceding
+        at.count -= 1
+        if f.bottleneck == on:
+            at.held -= 1
+        if at.held:  # room on a link that holds nobody back changes nothing
+            _touch(link, net.touched, n, on)
+        at.room = at.room + f.rate if at.count else at.capacity
+    f.rate, f.most = 0.0, GONE
 
 
 @njit(cache=True)
@@ -150,233 +159,165 @@ def solve(net: Any) -> None:
     n[CHANGED] = 0
     if n[TOUCHED] == 0 and n[BEGUN] == 0:
         return
-    link, at_link, flow, of_flow, place, path = net.link, net.at_link, net.flow, net.of_flow, net.place, net.path
-    met, live, free = net.met, net.live, net.free
-    n[MARK] += 1
-    n[FREE] = n[MET] = n[LIVE] = n[CAPPED] = 0
+    link, flow, hop, met, level, free = net.link, net.flow, net.hop, net.met, net.level, net.free
+    n[FREE] = n[MET] = n[CAPPED] = 0
     for i in range(n[BEGUN]):
         slot = net.begun[i]
-        of_flow[slot, LISTED] = 0
-        if flow[slot, MOST] >= 0:
-            _join(slot, link, at_link, flow, of_flow, path, met, live, free, n)
+        flow[slot].is_listed = 0
+        if flow[slot].most >= 0:
+            _join(slot, link, flow, hop, met, level, free, n)
     for i in range(n[TOUCHED]):
-        at_link[net.touched[i], TOUCHED_MARK] = 0
-        _join_held(net.touched[i], link, at_link, flow, of_flow, place, path, met, live, free, n)
+        link[net.touched[i]].is_touched = 0
+        _join_held(net.touched[i], link, flow, hop, met, level, free, n)
     for i in range(n[MET]):
-        if at_link[met[i], CROSSING] == at_link[met[i], COUNT]:
-            link[met[i], SPARE] = link[met[i], CAPACITY]  # nobody else is there: no rounding
-    _raise(link, at_link, flow, of_flow, place, path, met, live, net.share, free, n)
-    _take(link, at_link, flow, of_flow, path, met, free, net.changed, n)
+        on = link[met[i]]
+        if on.crossing == on.count:
+            on.room = on.capacity  # nobody else is there: no rounding
+    _raise(link, flow, hop, met, level, free, n)
+    _take(link, flow, free, net.changed, n)
     n[TOUCHED] = n[BEGUN] = 0
 
 
 @njit(cache=True)
-def _join(
-    slot: int, link: Any, at_link: Any, flow: Any, of_flow: Any, path: Any, met: Any, live: Any, free: Any, n: Any
-) -> None:
+def _join(slot: int, link: Any, flow: Any, hop: Any, met: Any, level: Any, free: Any, n: Any) -> None:
     """The flow rises with the others, if it does not yet; what it had is there for all."""
-    if of_flow[slot, FREE_MARK] == n[MARK]:
+    f = flow[slot]
+    if f.at < n[FREE] and free[f.at] == slot:
         return
-    of_flow[slot, FREE_MARK] = n[MARK]
-    flow[slot, NEW] = RISES
+    f.at, f.new = n[FREE], RISES
     free[n[FREE]] = slot
     n[FREE] += 1
-    if flow[slot, MOST] < np.inf:
+    if f.most < np.inf:
         n[CAPPED] += 1
-    bottleneck = of_flow[slot, BOTTLENECK]
-    for hop in range(path.shape[1]):
-        on = path[slot, hop]
+    for here in range(slot << n[SHIFT], (slot + 1) << n[SHIFT]):
+        on = hop[here, ON]
         if on < 0:
             break
-        if at_link[on, MET_MARK] != n[MARK]:
-            at_link[on, MET_MARK] = n[MARK]
-            at_link[on, CROSSING], at_link[on, RISING], at_link[on, LEFT] = 0, 0, at_link[on, HELD]
-            link[on, SPARE] = link[on, CAPACITY] - link[on, LOAD]
-            at_link[on, IS_LIVE] = 0
+        at = link[on]
+        if at.at >= n[MET] or met[at.at] != on:
+            at.at, at.left, at.crossing, at.rising = n[MET], at.held, 0, 0
             met[n[MET]] = on
             n[MET] += 1
-        if not at_link[on, IS_LIVE]:
-            at_link[on, IS_LIVE] = 1
-            live[n[LIVE]] = on
-            n[LIVE] += 1
-        at_link[on, CROSSING] += 1
-        at_link[on, RISING] += 1
-        link[on, SPARE] += flow[slot, RATE]
-        if on == bottleneck:
-            at_link[on, LEFT] -= 1
+        at.crossing += 1
+        at.rising += 1
+        at.room += f.rate
+        if on == f.bottleneck:
+            at.left -= 1
+        level[at.at] = STALE
 
 
 @njit(cache=True)
-def _join_held(
-    full: int,
-    link: Any,
-    at_link: Any,
-    flow: Any,
-    of_flow: Any,
-    place: Any,
-    path: Any,
-    met: Any,
-    live: Any,
-    free: Any,
-    n: Any,
-) -> None:
+def _join_held(full: int, link: Any, flow: Any, hop: Any, met: Any, level: Any, free: Any, n: Any) -> None:
     """All flows that have their bottleneck on a link rise."""
-    here, n_hops = at_link[full, HEAD], path.shape[1]
+    here = link[full].head
     while here >= 0:
-        if of_flow[here // n_hops, BOTTLENECK] == full:
-            _join(here // n_hops, link, at_link, flow, of_flow, path, met, live, free, n)
-        here = place[here, FOLLOWING]
+        slot = here >> n[SHIFT]
+        if flow[slot].bottleneck == full:
+            _join(slot, link, flow, hop, met, level, free, n)
+        here = hop[here, FOLLOWING]
 
 
 @njit(cache=True)
-def _stop(
-    slot: int, level: float, bottleneck: int, link: Any, at_link: Any, flow: Any, of_flow: Any, path: Any
-) -> None:
-    """A flow stops at a level; the rest of its links is for the others."""
-    flow[slot, NEW], of_flow[slot, NEXT] = level, bottleneck
-    for hop in range(path.shape[1]):
-        on = path[slot, hop]
+def _stop(slot: int, rate: float, bottleneck: int, link: Any, flow: Any, hop: Any, level: Any, n: Any) -> None:
+    """A flow stops at a rate; the rest of its links is for the others."""
+    flow[slot].new, flow[slot].next = rate, bottleneck
+    if flow[slot].most < np.inf:
+        n[CAPPED] -= 1
+    for here in range(slot << n[SHIFT], (slot + 1) << n[SHIFT]):
+        on = hop[here, ON]
         if on < 0:
             break
-        link[on, SPARE] -= level
-        at_link[on, RISING] -= 1
+        at = link[on]
+        at.room -= rate
+        at.rising -= 1
+        level[at.at] = STALE
 
 
 @njit(cache=True)
-def _raise(
-    link: Any,
-    at_link: Any,
-    flow: Any,
-    of_flow: Any,
-    place: Any,
-    path: Any,
-    met: Any,
-    live: Any,
-    share: Any,
-    free: Any,
-    n: Any,
-) -> None:
+def _raise(link: Any, flow: Any, hop: Any, met: Any, level: Any, free: Any, n: Any) -> None:
     """Raise all free flows alike until each has met a full link, or its ceiling.
 
     A flow that joins stops at no level below: a link that has filled up there does not carry it, or it had joined then.
     """
-    n_hops = path.shape[1]
     while True:
-        level = _next_level(link, at_link, flow, live, share, free, n)
-        if level == np.inf:
+        lowest = _lowest(link, flow, met, level, free, n)
+        if lowest == np.inf:
             return
-        limit = level * (1 + SAME)
+        limit = lowest * (1 + SAME)
         if n[CAPPED]:
             for i in range(n[FREE]):
-                slot = free[i]
-                if flow[slot, NEW] == RISES and flow[slot, MOST] <= limit:
-                    n[CAPPED] -= 1
-                    _stop(slot, level, CEILING, link, at_link, flow, of_flow, path)
-        for i in range(n[LIVE]):  # those that join add links behind these
-            if share[i] > limit:
+                f = flow[free[i]]
+                if f.new == RISES and f.most <= limit:
+                    _stop(free[i], lowest, CEILING, link, flow, hop, level, n)
+        for i in range(n[MET]):  # those that join add links behind these
+            if level[i] > limit:
                 continue
-            on = live[i]
-            if at_link[on, RISING] and link[on, SPARE] <= limit * at_link[on, RISING]:
-                _fill(on, level, n_hops, link, at_link, flow, of_flow, place, path, met, live, free, n)
-            if at_link[on, LEFT] and link[on, LEVEL] <= limit and _is_loose(link, at_link, on):
-                _join_held(on, link, at_link, flow, of_flow, place, path, met, live, free, n)
+            on = met[i]
+            at = link[on]
+            if at.rising and at.room <= limit * at.rising:
+                _fill(on, lowest, link, flow, hop, met, level, free, n)
+            if at.left and at.level <= limit and (at.rising or at.room > at.capacity * NEAR):
+                _join_held(on, link, flow, hop, met, level, free, n)
 
 
 @njit(cache=True)
-def _is_loose(link: Any, at_link: Any, on: int) -> bool:
-    """Whether flows that have their bottleneck on a link would be passed, or have room."""
-    return bool(at_link[on, RISING] > 0 or link[on, SPARE] > link[on, CAPACITY] * NEAR)
-
-
-@njit(cache=True)
-def _next_level(link: Any, at_link: Any, flow: Any, live: Any, share: Any, free: Any, n: Any) -> float:
-    """The lowest level at which something happens; links where nothing can happen leave the list."""
-    level, kept = np.inf, 0
-    for i in range(n[LIVE]):
-        on = live[i]
-        rising, here = at_link[on, RISING], np.inf
-        if rising:
-            here = max(link[on, SPARE], 0.0) / rising
-        if at_link[on, LEFT] and (rising or link[on, SPARE] > link[on, CAPACITY] * NEAR):
-            here = min(here, link[on, LEVEL])
-        if here == np.inf and not at_link[on, LEFT]:
-            at_link[on, IS_LIVE] = 0
-            continue
-        live[kept], share[kept] = on, here
-        kept += 1
-        level = min(level, here)
-    n[LIVE] = kept
+def _lowest(link: Any, flow: Any, met: Any, level: Any, free: Any, n: Any) -> float:
+    """The lowest level at which a link is full, or passes flows that it holds, or a flow meets its ceiling."""
+    lowest = np.inf
+    for i in range(n[MET]):
+        here = level[i]
+        if here < 0:
+            at, here = link[met[i]], np.inf
+            if at.rising:
+                here = max(at.room, 0.0) / at.rising
+            if at.left and at.level < here and (at.rising or at.room > at.capacity * NEAR):
+                here = at.level
+            level[i] = here
+        lowest = min(lowest, here)
     if n[CAPPED]:
         for i in range(n[FREE]):
-            if flow[free[i], NEW] == RISES:
-                level = min(level, flow[free[i], MOST])
-    return level
+            if flow[free[i]].new == RISES:
+                lowest = min(lowest, flow[free[i]].most)
+    return lowest
 
 
 @njit(cache=True)
-def _fill(
-    full: int,
-    level: float,
-    n_hops: int,
-    link: Any,
-    at_link: Any,
-    flow: Any,
-    of_flow: Any,
-    place: Any,
-    path: Any,
-    met: Any,
-    live: Any,
-    free: Any,
-    n: Any,
-) -> None:
-    """A link is full at a level: others that have more on it join; if it is still full, all that rise on it stop."""
-    if at_link[full, CROSSING] < at_link[full, COUNT]:
-        most, here = level * (1 + NEAR), at_link[full, HEAD]
+def _fill(full: int, rate: float, link: Any, flow: Any, hop: Any, met: Any, level: Any, free: Any, n: Any) -> None:
+    """A link is full at a rate: others that have more on it join; if it is still full, all that rise on it stop."""
+    at, most = link[full], rate * (1 + NEAR)
+    if at.crossing < at.count and (at.held == 0 or at.level > most):  # else nobody on it had more
+        here = at.head
         while here >= 0:
-            if flow[here // n_hops, RATE] > most:
-                _join(here // n_hops, link, at_link, flow, of_flow, path, met, live, free, n)
-            here = place[here, FOLLOWING]
-        if link[full, SPARE] > level * (1 + SAME) * at_link[full, RISING]:
+            if flow[here >> n[SHIFT]].rate > most:
+                _join(here >> n[SHIFT], link, flow, hop, met, level, free, n)
+            here = hop[here, FOLLOWING]
+        if at.room > rate * (1 + SAME) * at.rising:
             return
-    here = at_link[full, HEAD]
+    here = at.head
     while here >= 0:
-        slot = here // n_hops
-        if of_flow[slot, FREE_MARK] == n[MARK] and flow[slot, NEW] == RISES:
-            if flow[slot, MOST] < np.inf:
-                n[CAPPED] -= 1
-            _stop(slot, level, full, link, at_link, flow, of_flow, path)
-        here = place[here, FOLLOWING]
+        slot = here >> n[SHIFT]
+        if flow[slot].new == RISES and flow[slot].at < n[FREE] and free[flow[slot].at] == slot:
+            _stop(slot, rate, full, link, flow, hop, level, n)
+        here = hop[here, FOLLOWING]
 
 
 @njit(cache=True)
-def _take(
-    link: Any, at_link: Any, flow: Any, of_flow: Any, path: Any, met: Any, free: Any, changed: Any, n: Any
-) -> None:
-    """The new rates become the rates; loads follow."""
+def _take(link: Any, flow: Any, free: Any, changed: Any, n: Any) -> None:
+    """The new rates become the rates."""
     n_changed = 0
-    for i in range(n[MET]):
-        if at_link[met[i], CROSSING] == at_link[met[i], COUNT]:
-            link[met[i], LOAD] = 0.0  # all of its flows are free: their sum, without rounding of differences
     for i in range(n[FREE]):
-        slot = free[i]
-        new, old = flow[slot, NEW], flow[slot, RATE]
-        before, after = of_flow[slot, BOTTLENECK], of_flow[slot, NEXT]
-        if before >= 0:
-            at_link[before, HELD] -= 1
-        if after >= 0:
-            at_link[after, HELD] += 1
-            link[after, LEVEL] = new
-        of_flow[slot, BOTTLENECK] = after
-        for hop in range(path.shape[1]):
-            on = path[slot, hop]
-            if on < 0:
-                break
-            link[on, LOAD] += new if at_link[on, CROSSING] == at_link[on, COUNT] else new - old
-        if abs(new - old) > SAME * new:
-            flow[slot, OLD] = old
-            changed[n_changed] = slot
+        f = flow[free[i]]
+        if f.bottleneck >= 0:
+            link[f.bottleneck].held -= 1
+        if f.next >= 0:
+            link[f.next].held += 1
+            link[f.next].level = f.new
+        f.bottleneck = f.next
+        if abs(f.new - f.rate) > SAME * f.new:
+            f.old = f.rate
+            changed[n_changed] = free[i]
             n_changed += 1
-        flow[slot, RATE] = new
+        f.rate = f.new
     n[CHANGED] = n_changed
 
 
@@ -395,9 +336,9 @@ def max_min_rates(paths: Any, capacity: Any, ceiling: Any = None) -> Any:
     -------
     array (n_flows,)
     """
-    paths = np.asarray(paths, dtype=np.int64)
+    paths = np.asarray(paths, dtype=np.int32)
     net = network(np.asarray(capacity), len(paths), paths.shape[1])
     for slot, path in enumerate(paths):
         add(net, slot, path, np.inf if ceiling is None else float(ceiling[slot]))
     solve(net)
-    return net.flow[:, RATE].copy()
+    return net.flow["rate"].copy()
