@@ -1,4 +1,4 @@
-"""Compiled passes over routes: arrays (n, n_hops) of link numbers, padded with -1."""
+"""Compiled passes over messages and routes: arrays (n, n_hops) of link numbers, padded with -1."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ def pack(hops: Any) -> int:
     return longest
 
 
-@njit(cache=True)
 def ends(hops: Any, latency_s: Any, bandwidth_Bps: Any) -> tuple[Any, Any, Any, Any]:
     """Of each route the sum of latencies, the slowest link, the first link and the last: four arrays (n,)."""
+    n = len(hops)  # arrays are made outside of compiled code: numpy asks the system for large pages
+    found = np.zeros(n), np.full(n, np.inf), np.full(n, -1), np.full(n, -1)
+    _ends(hops, latency_s, bandwidth_Bps, *found)
+    return found
+
+
+@njit(cache=True)
+def _ends(hops: Any, latency_s: Any, bandwidth_Bps: Any, latency: Any, slowest: Any, first: Any, last: Any) -> None:
     n, width = hops.shape
-    latency, slowest = np.zeros(n), np.full(n, np.inf)
-    first, last = np.full(n, -1), np.full(n, -1)
     for row in range(n):
         for hop in range(width):
             link = hops[row, hop]
@@ -41,7 +46,6 @@ def ends(hops: Any, latency_s: Any, bandwidth_Bps: Any) -> tuple[Any, Any, Any, 
                 if first[row] < 0:
                     first[row] = link
                 last[row] = link
-    return latency, slowest, first, last
 
 
 @njit(cache=True)
@@ -85,3 +89,28 @@ def is_reached(hops: Any, value: Any, highest: Any) -> bool:
             if hops[row, hop] >= 0 and highest[hops[row, hop]] > value[row]:
                 return True
     return False
+
+
+@njit(cache=True)
+def settle(
+    src: Any, dst: Any, released_s: Any, delivered_s: Any, cost_s: Any, reduces: Any, done_s: Any, reduction_s: Any
+) -> None:
+    """When each rank has ended a step: it has sent, received, and reduced one message after the other, in order.
+
+    Parameters
+    ----------
+    src, dst, released_s, delivered_s, cost_s, reduces : array (n_messages,)
+        ``cost_s`` is that of the reduction, where there is one.
+    done_s : array (n_ranks,)
+        When it entered the step; the answer.
+    reduction_s : array (n_ranks,)
+        Grows by what it has reduced.
+    """
+    free_s = np.zeros(len(done_s))
+    for m in range(len(src)):
+        done_s[src[m]] = max(done_s[src[m]], released_s[m])
+        end_s, rank = delivered_s[m], dst[m]
+        if reduces[m]:
+            end_s = free_s[rank] = max(free_s[rank], end_s) + cost_s[m]
+            reduction_s[rank] += cost_s[m]
+        done_s[rank] = max(done_s[rank], end_s)

@@ -15,6 +15,7 @@ from commsim.units import format_count
 
 PAIRINGS_KEPT = 64
 FEW = 1024  # messages whose pairs are written out faster than compared
+SAMPLES = 64  # of them that are compared first
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Matcher:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._orders: dict[bytes, Ints | None] = {}
-        self._last: tuple[tuple[Ints, ...], bytes] = ((), b"")
+        self._seen: dict[bytes, tuple[bytes, tuple[Ints, ...]]] = {}  # of many messages: key to a sample, and to ends
+        self._n_seen = 0
 
     def messages(self, exchange: Exchange, step: int) -> Messages:
         """The messages of one exchange.
@@ -79,15 +81,21 @@ class Matcher:
         return done
 
     def _key(self, ends: tuple[Ints, ...]) -> bytes:
-        """What identifies the pairs; where they are those of the last exchange, without writing them out again."""
-        last, key = self._last
-        few = len(ends[0]) < FEW
-        if not few and last and all(a is b or np.array_equal(a, b) for a, b in zip(last, ends, strict=True)):
-            return key
-        key = b"%d " % len(ends[0]) + b"".join(end.tobytes() for end in ends)
-        if not few:  # a program may write into its arrays, and into what a read-only view shows
-            kept = (end if end.base is None and not end.flags.writeable else end.copy() for end in ends)
-            self._last = tuple(kept), key
+        """What identifies the pairs: themselves if they are few, else a number for those that were seen lately."""
+        n = len(ends[0])
+        if n < FEW:
+            return b"%d " % n + b"".join(end.tobytes() for end in ends)
+        sample = b"%d " % n + b"".join(end[:: n // SAMPLES].tobytes() for end in ends)
+        for key, (known, kept) in self._seen.items():
+            if known == sample and all(a is b or np.array_equal(a, b) for a, b in zip(kept, ends, strict=True)):
+                return key
+        if len(self._seen) >= PAIRINGS_KEPT:
+            self._seen.pop(next(iter(self._seen)))
+        # a program may write into its arrays, and into what a read-only view shows
+        own = tuple(end if end.base is None and not end.flags.writeable else end.copy() for end in ends)
+        self._n_seen += 1
+        key = b"#%d" % self._n_seen
+        self._seen[key] = sample, own
         return key
 
 
@@ -100,6 +108,10 @@ def _order(exchange: Exchange, schedule: Schedule, step: int) -> Ints | None:
             return None
     _check_peers(exchange, schedule, step)
     send_key, receive_key = send_src * schedule.n_ranks + send_dst, receive_src * schedule.n_ranks + receive_dst
+    if len(send_key) == len(receive_key) >= max(FEW, schedule.n_ranks**2 // 8):
+        order = _looked_up(send_key, receive_key, schedule.n_ranks**2)
+        if order is not None:
+            return None if (order == np.arange(len(order))).all() else order
     by_send, by_receive = np.argsort(send_key, kind="stable"), np.argsort(receive_key, kind="stable")
     if len(send_key) != len(receive_key) or not (send_key[by_send] == receive_key[by_receive]).all():
         raise ScheduleError(_mismatch(exchange, schedule, step))
@@ -108,6 +120,18 @@ def _order(exchange: Exchange, schedule: Schedule, step: int) -> Ints | None:
     order = np.empty_like(by_send)
     order[by_receive] = by_send
     return None if (order == np.arange(len(order))).all() else order
+
+
+def _looked_up(send_key: Ints, receive_key: Ints, n_keys: int) -> Ints | None:
+    """For each receive the number of its send, by a table of all pairs; None where the two do not match one to one."""
+    numbers, place = np.arange(len(send_key)), np.full(n_keys, -1)
+    place[send_key] = numbers
+    order: Ints = place[receive_key]
+    if (order < 0).any() or (place[send_key] != numbers).any():
+        return None
+    taken = np.zeros(len(order), dtype=np.bool_)
+    taken[order] = True
+    return order if taken.all() else None
 
 
 def _ends(exchange: Exchange) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:

@@ -342,19 +342,22 @@ def direct(
         raise RefusedError(
             f"{n_messages} messages in one step ({n_ranks} ranks to each other) are too many; at most {MOST_AT_ONCE}"
         )
-    me = rank if isinstance(rank, np.ndarray) else np.array([rank])
+    me = (rank if isinstance(rank, np.ndarray) else np.array([rank]))[:, None]
     offset = np.arange(1, n_ranks) if distances is None else np.arange(*distances)
-    row = np.repeat(np.arange(len(me)), len(offset))
-    mine = np.repeat(me, len(offset))
-    to, source = (
-        ((mine.reshape(len(me), -1) + sign * offset) % n_ranks).ravel() if len(offset) else mine for sign in (1, -1)
-    )
+    row, mine, to, source = (np.empty(len(me) * len(offset), dtype=np.int64) for _ in range(4))
+    shape = len(me), len(offset)
+    row.reshape(shape)[:], mine.reshape(shape)[:] = np.arange(len(me))[:, None], me
+    np.remainder(me + offset, n_ranks, out=to.reshape(shape))
+    below: Any = False
     if reduce:  # the nearest below first, then those above
-        below = source < mine
-        order = np.lexsort((np.where(below, -source, source), ~below, row))
-        row, source, below = row[order], source[order], below[order]
+        below = (offset <= me).ravel()
+        np.copyto(source.reshape(shape), np.where(offset <= me, me - offset, offset))
+    else:
+        np.remainder(me - offset, n_ranks, out=source.reshape(shape))
+    for ends in (row, to, source):
+        ends.flags.writeable = False
     sends, receives = Side(row, to, send(mine, to)), Side(row, source, receive(mine, source))
-    return Exchange(sends, receives, reduce, one_each=len(offset) < 2, received_first=below if reduce else False)
+    return Exchange(sends, receives, reduce, one_each=len(offset) < 2, received_first=below)
 
 
 def fabric_reduce(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 
 @njit(cache=True)
-def climb(src: Any, dst: Any, turns: Any, down: Any, up: Any, parallel: Any, copies: Any, cables: Any) -> Any:
+def climb(
+    src: Any, dst: Any, turns: Any, down: Any, up: Any, parallel: Any, copies: Any, cables: Any, hops: Any
+) -> None:
     """Up to the first common subtree and down again.
 
     Parameters
@@ -22,14 +23,10 @@ def climb(src: Any, dst: Any, turns: Any, down: Any, up: Any, parallel: Any, cop
         trees, 2010).
     down, up, parallel, copies, cables : array (n_levels,)
         Of each level: children, parents, cables between the two, copies of a vertex, cables of the level.
-
-    Returns
-    -------
-    array (n, 2 * n_levels)
-        Links, padded with -1.
+    hops : array (n, 2 * n_levels)
+        The answer: links, padded with -1.
     """
     n, n_levels = len(src), len(down)
-    hops = np.full((n, 2 * n_levels), -1)
     for row in range(n):
         a, b = src[row], dst[row]  # subtrees of the level
         copy, base, height, digits = 0, 0, 0, dst[row]
@@ -49,4 +46,3 @@ def climb(src: Any, dst: Any, turns: Any, down: Any, up: Any, parallel: Any, cop
             hops[row, height + level] = hops[row, 2 * n_levels - height + level]
         for hop in range(2 * height, 2 * n_levels):
             hops[row, hop] = -1
-    return hops

@@ -96,7 +96,8 @@ class FatTree:
         levels = range(self.n_levels)
         counts = ([self.copies(level) for level in levels], [self._cables(level) for level in levels])
         shape = (np.array(column) for column in (self.down, self.up, self.parallel, *counts))
-        hops: Ints = climb(src, dst, turns, *shape)
+        hops: Ints = np.empty((len(src), 2 * self.n_levels), dtype=np.int64)
+        climb(src, dst, turns, *shape, hops)
         return hops[:, : int((hops >= 0).any(axis=0).sum())]
 
     def _hashed(self, src: Ints, dst: Ints, seed: int) -> Ints:

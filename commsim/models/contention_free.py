@@ -436,18 +436,9 @@ def _advance(
         done[batch.dst] = np.maximum(done[batch.dst], delivered + cost)
         reduction[batch.dst] += cost
         return done
-    np.maximum.at(done, batch.src, released)
-    np.maximum.at(done, batch.dst, delivered)
-    # In exchange order: the last reduction of a rank ends at max over i of (arrival of i + all costs from i on).
-    is_sorted = bool((batch.dst[1:] >= batch.dst[:-1]).all())
-    order = np.arange(len(batch.dst)) if is_sorted else np.argsort(batch.dst, kind="stable")
-    dst, ordered, is_reduction = batch.dst[order], cost[order], np.broadcast_to(reduces, len(order))[order]
-    total = np.bincount(dst, ordered, len(clock))
-    before = np.cumsum(ordered) - ordered
-    first = np.searchsorted(dst, dst)
-    from_here_on = total[dst] - (before - before[first])
-    np.maximum.at(done, dst, delivered[order] + np.where(is_reduction, from_here_on, 0.0))
-    reduction += total
+    from commsim.hops import settle
+
+    settle(batch.src, batch.dst, released, delivered, cost, np.full(len(cost), reduces), done, reduction)
     return done
 
 

@@ -1,4 +1,7 @@
-"""Flows that begin together, followed until the last has ended: max-min fair shares, again after each end. Compiled."""
+"""Flows that begin together, followed until the last has ended: max-min fair shares, again where an end changes them.
+
+Compiled.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from numba import njit
 
 SAME = 1e-12  # relative: two rates, or two times, that are one
 MOST_ROUNDS = 64  # different times at which flows end; with more, following events one by one is as good
+LOOKED_AT = 4  # levels at which all rising flows are looked at; after them, the lists of the links that are full
+CEILING = -1  # a flow's bottleneck that is no link
 
 
-@njit(cache=True)
 def follow(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, taken_s: Any) -> bool:
     """How long each flow takes.
 
@@ -31,167 +35,190 @@ def follow(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, taken_s: Any) 
     bool
         False if flows end at too many different times.
     """
+    n = len(paths)  # arrays are made outside of compiled code: numpy asks the system for large pages
+    live, rising, bottleneck = (np.empty(n, dtype=np.int32) for _ in range(3))
+    return bool(
+        _follow(paths, capacity, n_bytes, ceiling, taken_s, live, rising, bottleneck, np.empty(n), n_bytes.copy())
+    )
+
+
+@njit(cache=True)
+def _follow(
+    paths: Any,
+    capacity: Any,
+    n_bytes: Any,
+    ceiling: Any,
+    taken_s: Any,
+    live: Any,
+    rising: Any,
+    bottleneck: Any,
+    rate: Any,
+    left: Any,
+) -> bool:
     n_flows, n_hops = paths.shape
     n_links = len(capacity)
-    first = np.zeros(n_links + 1, dtype=np.int64)
-    left = np.zeros(n_flows)
-    running = 0
+    count = np.zeros(n_links, dtype=np.int32)  # live flows on each link
+    n_live = 0
     for flow in range(n_flows):
-        taken_s[flow] = 0.0
-        has_link = False
-        for hop in range(n_hops):
-            if paths[flow, hop] >= 0 and n_bytes[flow] > 0:
-                first[paths[flow, hop] + 1] += 1
-                has_link = True
-        if has_link:
-            left[flow] = n_bytes[flow]
-            running += 1
-    if _alike(paths, capacity, n_bytes, ceiling, first, taken_s):
-        return True
-    used = np.empty(n_links, dtype=np.int64)
-    n_used = 0
-    for link in range(n_links):
-        if first[link + 1]:
-            used[n_used] = link
-            n_used += 1
-        first[link + 1] += first[link]
-    flows, fill, count = (
-        np.empty(first[n_links], dtype=np.int32),
-        np.empty(n_links, np.int64),
-        np.empty(n_links, np.int64),
-    )
-    for link in range(n_links):
-        fill[link], count[link] = first[link], first[link + 1] - first[link]
-    live, n_live = np.empty(running, dtype=np.int64), 0
-    for flow in range(n_flows):
-        if left[flow] > 0:
+        taken_s[flow], crosses = 0.0, False
+        if n_bytes[flow] > 0:
+            for hop in range(n_hops):
+                if paths[flow, hop] >= 0:
+                    count[paths[flow, hop]] += 1
+                    crosses = True
+        if crosses:
             live[n_live] = flow
             n_live += 1
-            for hop in range(n_hops):
-                link = paths[flow, hop]
-                if link >= 0:
-                    flows[fill[link]] = flow
-                    fill[link] += 1
-    rate, room, n_open = np.zeros(n_flows), np.zeros(n_links), np.zeros(n_links, dtype=np.int64)
-    now = 0.0
+    if _alike(paths, capacity, n_bytes, ceiling, count, live, n_live, taken_s):
+        return True
+    held = np.zeros(n_links + 1, dtype=np.int32)  # live flows that have their bottleneck there; the last: ceilings
+    now, is_fair = 0.0, False
     for _ in range(MOST_ROUNDS):
         if n_live == 0:
             return True
-        _share(paths, capacity, ceiling, first, flows, count, used, n_used, live, n_live, left, rate, room, n_open)
+        if not is_fair:
+            _share(paths, capacity, ceiling, count, live, n_live, rising, rate, bottleneck)
+            for link in range(n_links):
+                held[link] = 0
+            for i in range(n_live):
+                held[bottleneck[live[i]]] += 1
         step_s = np.inf
         for i in range(n_live):
             step_s = min(step_s, left[live[i]] / rate[live[i]])
         now += step_s
-        kept = 0
         for i in range(n_live):
             flow = live[i]
             if left[flow] <= rate[flow] * step_s * (1 + SAME):
                 left[flow], taken_s[flow] = 0.0, now
-                for hop in range(n_hops):
-                    if paths[flow, hop] >= 0:
-                        count[paths[flow, hop]] -= 1
+                held[bottleneck[flow]] -= 1
             else:
                 left[flow] -= rate[flow] * step_s
-                live[kept] = flow
-                kept += 1
-        n_live = kept
+        n_before, n_live, is_fair = n_live, 0, True
+        for i in range(n_before):
+            flow = live[i]
+            if left[flow] > 0:
+                live[n_live] = flow
+                n_live += 1
+                continue
+            for hop in range(n_hops):
+                link = paths[flow, hop]
+                if link >= 0:
+                    count[link] -= 1
+                    is_fair &= held[link] == 0  # else who is held there may have more now
     return n_live == 0
 
 
 @njit(cache=True)
-def _alike(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, first: Any, taken_s: Any) -> bool:
-    """The common case: all flows are equally large and meet links that are full at one rate.
-
-    ``first[link + 1]`` is the number of flows on a link.
-    """
-    level, size = np.inf, 0.0
+def _alike(
+    paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, count: Any, live: Any, n_live: int, taken_s: Any
+) -> bool:
+    """The common case: all flows are equally large and meet links that are full at one rate."""
+    level = np.inf
     for link in range(len(capacity)):
-        if first[link + 1]:
-            level = min(level, capacity[link] / first[link + 1])
+        if count[link]:
+            level = min(level, capacity[link] / count[link])
     limit = level * (1 + SAME)
-    for flow in range(len(paths)):
-        crosses = meets = False
+    for i in range(n_live):
+        flow, meets = live[i], False
         for hop in range(paths.shape[1]):
             link = paths[flow, hop]
-            if link >= 0 and first[link + 1]:
-                crosses = True
-                meets |= capacity[link] <= limit * first[link + 1]
-        if n_bytes[flow] > 0 and crosses:
-            size = n_bytes[flow] if size == 0 else size
-            if not meets or n_bytes[flow] != size or ceiling[flow] < level:
-                return False
-            taken_s[flow] = size / level
+            if link >= 0:
+                meets |= capacity[link] <= limit * count[link]
+        if not meets or n_bytes[flow] != n_bytes[live[0]] or ceiling[flow] < level:
+            return False
+    for i in range(n_live):
+        taken_s[live[i]] = n_bytes[live[i]] / level
     return True
 
 
 @njit(cache=True)
 def _share(
-    paths: Any,
-    capacity: Any,
-    ceiling: Any,
-    first: Any,
-    flows: Any,
-    count: Any,
-    used: Any,
-    n_used: int,
-    live: Any,
-    n_live: int,
-    left: Any,
-    rate: Any,
-    room: Any,
-    n_open: Any,
+    paths: Any, capacity: Any, ceiling: Any, count: Any, live: Any, n_live: int, rising: Any, rate: Any, bottleneck: Any
 ) -> None:
     """Raise all live flows alike; those that meet a full link, or their ceiling, stop there."""
-    n_hops = paths.shape[1]
-    links = np.empty(n_used, dtype=np.int64)
-    n_links = 0
-    for i in range(n_used):
-        link = used[i]
+    n_links, n_hops = len(capacity), paths.shape[1]
+    room, n_rising, is_full = np.empty(n_links), np.empty(n_links, dtype=np.int32), np.zeros(n_links, dtype=np.bool_)
+    links, n_open = np.empty(n_links, dtype=np.int32), 0  # with flows that rise
+    for link in range(n_links):
         if count[link]:
-            room[link], n_open[link] = capacity[link], count[link]
-            links[n_links] = link
-            n_links += 1
+            room[link], n_rising[link], links[n_open] = capacity[link], count[link], link
+            n_open += 1
+    n_listed = n_left = n_live
     lowest_ceiling = np.inf
     for i in range(n_live):
-        rate[live[i]] = -1.0
+        rising[i], rate[live[i]] = live[i], -1.0
         lowest_ceiling = min(lowest_ceiling, ceiling[live[i]])
-    n_left = n_live
+    first, flows = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
+    n_levels = 0
     while n_left:
-        level = np.inf
-        kept = 0
-        for i in range(n_links):
+        n_levels += 1
+        level, n_before, n_open = np.inf, n_open, 0
+        for i in range(n_before):
             link = links[i]
-            if n_open[link]:
-                level = min(level, room[link] / n_open[link])
-                links[kept] = link
-                kept += 1
-        n_links = kept
-        if lowest_ceiling <= level * (1 + SAME):
-            level = min(level, lowest_ceiling)
-            lowest_ceiling = np.inf
-            for i in range(n_live):
-                flow = live[i]
-                if rate[flow] < 0:
-                    if ceiling[flow] <= level * (1 + SAME):
-                        n_left -= 1
-                        _stop(flow, level, paths, n_hops, rate, room, n_open)
-                    else:
-                        lowest_ceiling = min(lowest_ceiling, ceiling[flow])
-        for i in range(n_links):
-            full = links[i]
-            if n_open[full] and room[full] <= level * n_open[full] * (1 + SAME):
-                for place in range(first[full], first[full + 1]):
-                    flow = flows[place]
-                    if left[flow] > 0 and rate[flow] < 0:
-                        n_left -= 1
-                        _stop(flow, level, paths, n_hops, rate, room, n_open)
+            if n_rising[link]:
+                level = min(level, room[link] / n_rising[link])
+                links[n_open] = link
+                n_open += 1
+        by_ceiling = lowest_ceiling <= level * (1 + SAME)
+        level = min(level, lowest_ceiling)
+        limit = level * (1 + SAME)
+        for i in range(n_open):
+            is_full[links[i]] = room[links[i]] <= limit * n_rising[links[i]]
+        if by_ceiling or n_levels <= LOOKED_AT:
+            n_before, n_listed, lowest_ceiling = n_listed, 0, np.inf
+            for i in range(n_before):
+                flow = rising[i]
+                if rate[flow] >= 0:
+                    continue
+                meets, at = ceiling[flow] <= limit, CEILING
+                for hop in range(n_hops):
+                    if paths[flow, hop] >= 0 and is_full[paths[flow, hop]]:
+                        meets, at = True, paths[flow, hop]
+                if meets:
+                    _stop(flow, level, at, paths, rate, bottleneck, room, n_rising)
+                    n_left -= 1
+                else:
+                    lowest_ceiling = min(lowest_ceiling, ceiling[flow])
+                    rising[n_listed] = flow
+                    n_listed += 1
+        else:
+            if len(first) == 0:
+                first, flows = _on_links(paths, rising, n_listed, n_links)
+            for i in range(n_open):
+                if is_full[links[i]]:
+                    for place in range(first[links[i]], first[links[i] + 1]):
+                        if rate[flows[place]] < 0:
+                            _stop(flows[place], level, links[i], paths, rate, bottleneck, room, n_rising)
+                            n_left -= 1
+        for i in range(n_open):
+            is_full[links[i]] = False
 
 
 @njit(cache=True)
-def _stop(flow: int, level: float, paths: Any, n_hops: int, rate: Any, room: Any, n_open: Any) -> None:
-    rate[flow] = level
-    for hop in range(n_hops):
+def _stop(flow: int, level: float, at: int, paths: Any, rate: Any, bottleneck: Any, room: Any, n_rising: Any) -> None:
+    rate[flow], bottleneck[flow] = level, at
+    for hop in range(paths.shape[1]):
         link = paths[flow, hop]
         if link >= 0:
             room[link] -= level
-            n_open[link] -= 1
+            n_rising[link] -= 1
+
+
+@njit(cache=True)
+def _on_links(paths: Any, rising: Any, n: int, n_links: int) -> tuple[Any, Any]:
+    """Which of the first `n` flows cross each link: where those of a link begin (n_links + 1,), and all of them."""
+    first = np.zeros(n_links + 2, dtype=np.int64)
+    for i in range(n):
+        for hop in range(paths.shape[1]):
+            if paths[rising[i], hop] >= 0:
+                first[paths[rising[i], hop] + 2] += 1
+    for link in range(n_links):
+        first[link + 2] += first[link + 1]
+    flows = np.empty(first[n_links + 1], dtype=np.int32)
+    for i in range(n):
+        for hop in range(paths.shape[1]):
+            link = paths[rising[i], hop]
+            if link >= 0:
+                flows[first[link + 1]] = rising[i]
+                first[link + 1] += 1
+    return first, flows
