@@ -124,9 +124,9 @@ def _order(exchange: Exchange, schedule: Schedule, step: int) -> Ints | None:
 
 def _looked_up(send_key: Ints, receive_key: Ints, n_keys: int) -> Ints | None:
     """For each receive the number of its send, by a table of all pairs; None where the two do not match one to one."""
-    numbers, place = np.arange(len(send_key)), np.full(n_keys, -1)
+    numbers, place = np.arange(len(send_key), dtype=np.int32), np.full(n_keys, -1, dtype=np.int32)
     place[send_key] = numbers
-    order: Ints = place[receive_key]
+    order: Any = place[receive_key]
     if (order < 0).any() or (place[send_key] != numbers).any():
         return None
     taken = np.zeros(len(order), dtype=np.bool_)

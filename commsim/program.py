@@ -354,8 +354,6 @@ def direct(
         np.copyto(source.reshape(shape), np.where(offset <= me, me - offset, offset))
     else:
         np.remainder(me - offset, n_ranks, out=source.reshape(shape))
-    for ends in (row, to, source):
-        ends.flags.writeable = False
     sends, receives = Side(row, to, send(mine, to)), Side(row, source, receive(mine, source))
     return Exchange(sends, receives, reduce, one_each=len(offset) < 2, received_first=below)
 

@@ -9,7 +9,7 @@ from numba import njit
 
 @njit(cache=True)
 def climb(
-    src: Any, dst: Any, turns: Any, down: Any, up: Any, parallel: Any, copies: Any, cables: Any, hops: Any
+    src: Any, dst: Any, turns: Any, hops: Any, down: Any, up: Any, parallel: Any, copies: Any, cables: Any
 ) -> None:
     """Up to the first common subtree and down again.
 
@@ -21,10 +21,10 @@ def climb(
         Which way each route takes upwards: over all parents first, then over their cables. Without rows it is D-mod-k:
         a digit of the destination (Zahavi: D-mod-k routing providing non-blocking traffic for shift permutations on fat
         trees, 2010).
-    down, up, parallel, copies, cables : array (n_levels,)
-        Of each level: children, parents, cables between the two, copies of a vertex, cables of the level.
     hops : array (n, 2 * n_levels)
         The answer: links, padded with -1.
+    down, up, parallel, copies, cables : array (n_levels,)
+        Of each level: children, parents, cables between the two, copies of a vertex, cables of the level.
     """
     n, n_levels = len(src), len(down)
     for row in range(n):

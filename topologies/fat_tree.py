@@ -97,7 +97,7 @@ class FatTree:
         counts = ([self.copies(level) for level in levels], [self._cables(level) for level in levels])
         shape = (np.array(column) for column in (self.down, self.up, self.parallel, *counts))
         hops: Ints = np.empty((len(src), 2 * self.n_levels), dtype=np.int64)
-        climb(src, dst, turns, *shape, hops)
+        climb(src, dst, turns, hops, *shape)
         return hops[:, : int((hops >= 0).any(axis=0).sum())]
 
     def _hashed(self, src: Ints, dst: Ints, seed: int) -> Ints:

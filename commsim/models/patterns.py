@@ -86,12 +86,12 @@ class Pattern(Pairs):
     out_weight: Any  # share of a message's bytes that its first link carries for it
     in_weight: Any  # the same of its last link
     n_bytes: Floats = field(init=False)  # carried so far
-    charged: Floats = field(init=False)  # the same as the model counts them
+    charged: Floats | None = None  # the same as the model counts them, where that is different
 
     taken_s: dict[int, Floats] = field(default_factory=dict)  # by size: of messages that begin together and are equal
 
     def __post_init__(self) -> None:
-        self.n_bytes, self.charged = np.zeros(len(self.src)), np.zeros(len(self.src))
+        self.n_bytes = np.zeros(len(self.src))
 
     @cached_property
     def ranks(self) -> Ints:
@@ -156,21 +156,29 @@ class Traffic:
 
     def add(self, pattern: Pattern, n_bytes: Any, charged: Any) -> None:
         """A step of a pattern has been carried."""
+        if pattern.charged is None and charged is not n_bytes:
+            pattern.charged = pattern.n_bytes.copy()
         pattern.n_bytes += n_bytes
-        pattern.charged += charged
+        if pattern.charged is not None:
+            pattern.charged += charged
 
     def _flush(self, pattern: Pattern) -> None:
+        carried = self._on_links(pattern, pattern.n_bytes)
+        self._bytes += carried
+        self._charged += carried if pattern.charged is None else self._on_links(pattern, pattern.charged)
+
+    def _on_links(self, pattern: Pattern, n_bytes: Floats) -> Floats:
+        """What the messages put on each link: what switches copy or reduce, once."""
         from commsim.hops import add_up
 
-        hops = pattern.path.hops
+        hops, total = pattern.path.hops, np.zeros(self._topology.n_links)
         if pattern.copies is None:
-            add_up(hops, pattern.n_bytes, self._bytes)
-            add_up(hops, pattern.charged, self._charged)
-            return
+            add_up(hops, n_bytes, total)
+            return total
         row, link, each = pattern.crossings(hops)
         _, which, count = np.unique(each * self._topology.n_links + link, return_inverse=True, return_counts=True)
-        self._bytes += np.bincount(link, pattern.n_bytes[row] / count[which], self._topology.n_links)
-        self._charged += np.bincount(link, pattern.charged[row] / count[which], self._topology.n_links)
+        total += np.bincount(link, n_bytes[row] / count[which], self._topology.n_links)
+        return total
 
     def totals(self) -> tuple[Floats, Floats]:
         """Bytes of each link, and the time that they take at its full bandwidth."""
