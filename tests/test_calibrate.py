@@ -55,6 +55,17 @@ def test_a_jump_between_two_lines_is_found():
     assert classes[1][1:] == pytest.approx((9e-6, 1e-10), rel=1e-4)
 
 
+def test_lines_that_bend_down_meet_between_two_sizes():
+    """Reductions reach the cache's speed late: the second line begins where they cross, and time never falls."""
+    points = [(n, 1e-6 + 4e-10 * n if n < 2**16 else 18e-6 + 1e-10 * n) for n in SIZES]
+    classes = size_classes(points)
+    assert [first for first, _, _ in classes] == [0, pytest.approx(17e-6 / 3e-10, rel=0.01)]
+    assert [line[1:] for line in classes] == [
+        pytest.approx((1e-6, 4e-10), rel=0.01),
+        pytest.approx((18e-6, 1e-10), rel=0.01),
+    ]
+
+
 def test_noise_below_one_percent_makes_no_class():
     rng = np.random.default_rng(7)
     points = [(n, t * rng.uniform(0.995, 1.005)) for n, t in line(3e-6, 1e-10)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ MAX_CLASSES = 4
 MIN_POINTS = 3  # a size class is fitted on at least so many sizes
 SOFT = 0.05  # logarithms of residuals beyond count linearly (soft L1), not squared
 ROUNDS = 20
+EXACT = 1e-9  # relative: lines so near each other are one
 FARTHEST = 3.0  # logarithms beyond are cut
 
 Points = list[tuple[int, float]]
@@ -55,12 +57,13 @@ def _size_classes(points: tuple[tuple[int, float], ...], least_s: float, free_by
             for k in range(1, MAX_CLASSES + 1)
             for cuts in itertools.combinations(range(1, n), k - 1)
             if all(pair in pieces for pair in itertools.pairwise((0, *cuts, n)))
-            if all(_rises(pieces, size, *edges) for edges in _triples((0, *cuts, n)))
+            if all(_begin(pieces, size, *edges) is not None for edges in _triples((0, *cuts, n)))
         ),
         key=lambda cuts: _information(n, len(cuts) + 1, sum(pieces[p][2] for p in itertools.pairwise((0, *cuts, n)))),
     )
-    edges = itertools.pairwise((0, *best, n))
-    return tuple((points[i][0] if i else 0, pieces[i, j][0], pieces[i, j][1]) for i, j in edges)
+    edges = (0, *best, n)
+    begins = [0, *(math.ceil(_begin(pieces, size, *three) or 0.0) + free_bytes for three in _triples(edges))]
+    return tuple((first, *pieces[pair][:2]) for first, pair in zip(begins, itertools.pairwise(edges), strict=True))
 
 
 def intervals(
@@ -149,17 +152,18 @@ def _triples(edges: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
     yield from zip(edges, edges[1:], edges[2:], strict=False)
 
 
-def _rises(
-    pieces: dict[tuple[int, int], tuple[float, ...]],
-    size: Floats,
-    begin: int,
-    cut: int,
-    end: int,
-) -> bool:
-    """Whether a larger message takes no less time where one class ends and the next begins."""
-    n_bytes = size[cut]
+def _begin(
+    pieces: dict[tuple[int, int], tuple[float, ...]], size: Floats, begin: int, cut: int, end: int
+) -> float | None:
+    """From which size on the second class holds, so that a larger message takes no less time; None: from none.
+
+    The first that it was fitted on, where it jumps up there; else where the two lines cross on the way there.
+    """
     (a, b, _), (c, d, _) = pieces[begin, cut], pieces[cut, end]
-    return bool(a + b * n_bytes <= c + d * n_bytes)
+    below, above = float(size[cut - 1]), float(size[cut])
+    if a + b * above <= (c + d * above) * (1 + EXACT):
+        return above
+    return (c - a) / (b - d) if a + b * below <= c + d * below and b > d else None
 
 
 def _information(n_points: int, n_classes: int, residual: float) -> float:
