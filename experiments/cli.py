@@ -374,6 +374,9 @@ def calibrate(
     allow_oversubscribed: Annotated[
         bool, typer.Option("--allow-oversubscribed", help="though ranks share cores: the figures are no speeds")
     ] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="write over the caches before each message: for commsim exchange")
+    ] = False,
     figure: Annotated[Path | None, typer.Option("--figure", help="draw the fit and its residuals: FILE.png")] = None,
 ) -> None:
     """Measure a machine: mpiexec -n P commsim calibrate …
@@ -391,6 +394,7 @@ def calibrate(
         iterations=iterations,
         allow_oversubscribed=allow_oversubscribed,
         figure=figure,
+        cold=cold,
     )
     sys.stdout.write(printed)
 

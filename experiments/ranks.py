@@ -176,7 +176,14 @@ def describe(facts: Mapping[str, Any]) -> str:
 
 
 def calibrate_on_ranks(
-    path: Path, *, structure: str | None, largest: int, iterations: int, allow_oversubscribed: bool, figure: Path | None
+    path: Path,
+    *,
+    structure: str | None,
+    largest: int,
+    iterations: int,
+    allow_oversubscribed: bool,
+    figure: Path | None,
+    cold: bool = False,
 ) -> str:
     """Calibrate, write the file on rank 0; what to print there, nothing on the others.
 
@@ -202,7 +209,9 @@ def calibrate_on_ranks(
         system = agreed(comm, prepare)
         where = places(comm)
         agreed(comm, lambda: require_ranks(where, system, allow_oversubscribed))
-        calibration, tiers = calibrate_all(comm, where, structure=system, largest=largest, iterations=iterations)
+        calibration, tiers = calibrate_all(
+            comm, where, structure=system, largest=largest, iterations=iterations, cold=cold
+        )
         if comm.rank:
             return ""
         given = None if structure is None or system is None else (structure, system)

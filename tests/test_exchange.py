@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+import topologies
 from commsim.errors import InputError, RefusedError
 from experiments.exchange.buffers import buckets, places, require_learning
 from experiments.exchange.compute import Asked, compute_of
@@ -238,14 +239,14 @@ def test_a_predicted_step_is_the_arithmetic_of_its_queue():
     calls = find_policy("per_tensor").calls(compute)
     durations = compute.durations_s
     hidden = predicted_step(calls, durations, [0.5] * 4)
-    assert hidden.start_s == (4.0, 4.5, 6.0, 6.5)  # two gradients of each layer, one after the other
-    assert (hidden.exposed_s, hidden.step_s) == (1.0, 7.5)
+    assert hidden.start_s == pytest.approx((4.0, 4.5, 6.0, 6.5))  # two gradients of each layer, one after the other
+    assert (hidden.exposed_s, hidden.step_s) == pytest.approx((1.0, 7.5))
     shown = predicted_step(calls, durations, [3.0] * 4)
-    assert shown.end_s == (7.0, 10.0, 13.0, 16.0)
-    assert (shown.exposed_s, shown.step_s) == (10.0, 16.5)
-    assert predicted_step((), durations, ()).step_s == compute.step_s
+    assert shown.end_s == pytest.approx((7.0, 10.0, 13.0, 16.0))
+    assert (shown.exposed_s, shown.step_s) == pytest.approx((10.0, 16.5))
+    assert predicted_step((), durations, ()).step_s == pytest.approx(compute.step_s)
     copied = predicted_step(calls, durations, [0.5] * 4, [0.25] * 4)
-    assert copied.start_s == (4.25, 5.0, 6.25, 7.0)
+    assert copied.start_s == pytest.approx((4.25, 5.0, 6.25, 7.0))
 
 
 # ---- real ranks
@@ -259,9 +260,10 @@ def test_losses_are_those_of_the_library_and_of_one_rank(n_ranks):
 
 
 def test_an_exchange_is_measured_written_and_predicted(tmp_path, commsim):
-    steps, host, file = tmp_path / "steps.txt", "star:hosts=2,bandwidth=5GB/s,latency=2us", tmp_path / "exchange.json"
+    steps, host, file = (tmp_path / name for name in ("steps.txt", "cold.toml", "exchange.json"))
     words = "exchange --workload mlp:widths=784x500x10,dtype=float16 --compute 20ms -a ring,library -n 2 -w 1"
     steps.write_text(
+        f"calibrate --cold --largest 1KiB -n 1 --allow-oversubscribed -o {host}\n"
         f"{words} --policy per_tensor --predict {host} -o {file}\n"
         "exchange --workload cifar10_quick --batch 2 -n 2 -w 0 --format json\n"
         "exchange --workload cifar10_quick --policy osu_caffe --compute 5ms -n 1 -w 0\n"
@@ -269,6 +271,7 @@ def test_an_exchange_is_measured_written_and_predicted(tmp_path, commsim):
     printed = commsim_on_ranks(2, ["batch", str(steps)], LIMIT_S)
     assert "dtype=float16 by per_tensor: 4 calls, 795,020 B a step" in printed
     assert "computing alone" in printed
+    assert topologies.find(str(host)).notes["caches"] == "written over before each message"
     assert "calls of gradients: |ln(predicted/measured)| median" in printed
     assert "reduce      binomial" in printed
     results = read_results(file)
@@ -288,6 +291,26 @@ def test_an_exchange_is_measured_written_and_predicted(tmp_path, commsim):
     code, _, err = commsim("validate", file, "-s", host)
     assert (code, err.count("\n")) == (2, 1)
     assert written["rows"][3]["ready_s"] >= 0.020  # the last gradient is there when the backward pass ends
+
+
+MODULE = """
+import torch
+
+class Net(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 4))
+"""
+
+
+def test_a_module_of_pytorch_sends_its_gradients_as_they_come(tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "net.py"
+    path.write_text(MODULE)
+    words = f"exchange --workload {path}:module=Net --input 8 -n 2 -w 0 --policy per_tensor --format json"
+    written = json.loads(commsim_on_ranks(2, words.split(), LIMIT_S))
+    assert [row["n_bytes"] for row in written["rows"]] == [16, 96, 24, 192]
+    assert all(row["n_wrong"] == 0 for row in written["rows"])
+    assert written["rows"][0]["ready_s"] < written["rows"][-1]["ready_s"]
 
 
 def test_words_that_cannot_be_meant_end_in_a_line():

@@ -59,6 +59,7 @@ def calibrate(
     largest: int = LARGEST,
     iterations: int = 20,
     warmup: int = 5,
+    cold: bool = False,
 ) -> tuple[Calibration, dict[str, Ints]]:
     """Measure and fit; every rank of `comm` calls this and gets the same, with the tiers of the ranks.
 
@@ -74,12 +75,15 @@ def calibrate(
         Bytes of the largest message.
     iterations, warmup : int
         Of each size; small ones are repeated more, and slow ones less: see :func:`experiments.measure.repeats`.
+    cold : bool
+        Caches are written over before everything that is timed: as in a training step, where a vector comes by once.
     """
     tiers = tiers_of(where) if structure is None else tiers_of_system(structure, comm.size)
     given = None if structure is None else ways_in(structure, tiers, comm.size)
     rest_s = 0.0 if structure is None else burst_s(structure)
-    measured = measure(comm, patterns_of(tiers, comm.size), largest, iterations, warmup, rest_s)
+    measured = measure(comm, patterns_of(tiers, comm.size), largest, iterations, warmup, rest_s, cold)
     facts = {**host_facts(comm), "oversubscribed": bool(crowded_machines(where))}
+    facts |= {"caches": "written over before each message"} if cold else {}
     most = max(Counter(place.host for place in where).values())
     return fit(measured, given, facts, most), tiers
 

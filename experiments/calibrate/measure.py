@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 LARGEST = 32 * 2**20
+COLD_BYTES = 64 * 2**20  # written over, they are more than a rank's share of the caches of most hosts: ASSUMED
 CROWD_BYTES = 4096  # several pairs at once: from here on, every second size
 PASSES = 4  # over all sizes: a shared machine has times when all is slower, and every size shall see several
 BUDGET_S = 1.0  # of all patterns at one size: fewer iterations on slow links
@@ -91,11 +92,17 @@ def places(comm: MPI.Comm) -> list[Place]:
 
 
 def measure(
-    comm: MPI.Comm, patterns: Sequence[Pattern], largest: int, iterations: int, warmup: int, rest_s: float = 0.0
+    comm: MPI.Comm,
+    patterns: Sequence[Pattern],
+    largest: int,
+    iterations: int,
+    warmup: int,
+    rest_s: float = 0.0,
+    cold: bool = False,
 ) -> Measured:
     """Time all patterns, size by size, in turn; every rank of `comm` calls this and gets the same.
 
-    `rest_s`: so long all links rest before everything that is timed.
+    `rest_s`: so long all links rest before everything that is timed. `cold`: caches are written over before it.
     """
     found = Measured({pattern.key: {} for pattern in patterns})
     sizes = sizes_up_to(largest)
@@ -104,23 +111,32 @@ def measure(
     for turn, (index, n_bytes) in track(turns, "calibrating", len(turns), shown=comm.rank == 0):
         crowd = n_bytes >= CROWD_BYTES and (len(sizes) - 1 - index) % 2 == 0
         chosen = [one for one in patterns if crowd or one.what not in (CROWD, CROWD_PAIR)]
-        own = iterations // passes + (turn < iterations % passes)
-        _size(comm, chosen, n_bytes, repeats(n_bytes, own, -(-warmup // passes)), found, rest_s)
+        own, own_warmup = iterations // passes + (turn < iterations % passes), -(-warmup // passes)
+        times = (own, own_warmup) if cold else repeats(n_bytes, own, own_warmup)
+        _size(comm, chosen, n_bytes, times, found, rest_s, cold)
     for name in dict.fromkeys(pattern.link_class for pattern in patterns):
         found.ends[name] = _ends(comm, [one for one in patterns if one.link_class == name], found)
     return found
 
 
 def _size(
-    comm: MPI.Comm, patterns: Sequence[Pattern], n_bytes: int, times: tuple[int, int], found: Measured, rest_s: float
+    comm: MPI.Comm,
+    patterns: Sequence[Pattern],
+    n_bytes: int,
+    times: tuple[int, int],
+    found: Measured,
+    rest_s: float,
+    cold: bool,
 ) -> None:
     count = n_bytes // 4
     fresh = np.ones(count, dtype=np.float32)
     buffer = np.ones(2 * count, dtype=np.float32)
+    other = np.ones(COLD_BYTES if cold else 0, dtype=np.uint8)
 
     def reset() -> None:
         if rest_s:
             time.sleep(rest_s)
+        other.fill(0)
         np.copyto(buffer[:count], fresh)  # what is sent; where it arrives is as cold as in a collective
 
     around = {rank: (rank + 1) % comm.size for rank in range(comm.size)}

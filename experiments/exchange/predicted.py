@@ -1,12 +1,14 @@
-"""The same exchange simulated: every call by the model, and the step that they are part of."""
+"""The same exchange simulated: the step that `commsim train` plays, run as the real loop runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.policies import Call
-from experiments.policies.step import BEFORE_ALL
+from experiments.training.play import Lane, PlacedCall, Player, clipped
+
+THREAD = "communication"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class PredictedStep:
 def predicted_step(
     calls: Sequence[Call], operation_s: Sequence[float], call_s: Sequence[float], stage_s: Sequence[float] = ()
 ) -> PredictedStep:
-    """A step as :class:`experiments.exchange.runner.Runner` runs it: calls in order, one after the other.
+    """A step as :class:`experiments.exchange.runner.Runner` runs it: one thread, calls in order, all done at its end.
 
     Parameters
     ----------
@@ -34,25 +36,22 @@ def predicted_step(
     stage_s : sequence of float, optional
         How long copying to the host takes before it; nothing by default.
     """
-    staged = stage_s or (0.0,) * len(calls)
-    now_s = exposed_s = free_s = 0.0
-    start_s: list[float] = []
-    end_s: list[float] = []
-    finished = {BEFORE_ALL}
-
-    def hand_over() -> None:
-        nonlocal free_s
-        while len(end_s) < len(calls) and calls[len(end_s)].after in finished:
-            place = len(end_s)
-            start_s.append(max(now_s + calls[place].delay_s, free_s) + staged[place])
-            free_s = start_s[-1] + call_s[place]
-            end_s.append(free_s)
-
-    hand_over()
-    for operation, duration_s in enumerate(operation_s):
-        waited_s = max((end_s[k] for k, call in enumerate(calls) if call.before == operation), default=0.0) - now_s
-        exposed_s, now_s = exposed_s + max(waited_s, 0.0), now_s + max(waited_s, 0.0) + duration_s
-        finished.add(operation)
-        hand_over()
-    step_s = max(now_s, free_s)
-    return PredictedStep(tuple(start_s), tuple(end_s), step_s, exposed_s + step_s - now_s)
+    staged, end = stage_s or (0.0,) * len(calls), len(operation_s)
+    threaded = [
+        replace(call, stream=THREAD, priority=0, follows=None, before=min(call.before, end), root=place)
+        for place, call in enumerate(calls)
+    ]  # the root, which takes no part in this, tells them apart
+    seconds = [copied_s + time_s for copied_s, time_s in zip(staged, call_s, strict=True)]
+    player = Player(
+        [Lane("compute", tuple(map(str, range(end + 1))), (*operation_s, 0.0))],
+        [PlacedCall(call) for call in threaded],
+        lambda call: seconds[call.root],
+        lambda on_their_way: [1.0] * len(on_their_way),
+        label=lambda call: str(call.root),
+    )
+    done = player.play(2)
+    at = {one.name: one for one in clipped(done.intervals, done.window_s) if one.stream == THREAD}
+    found = [at.get(str(place)) for place in range(len(calls))]
+    start_s = tuple(0.0 if one is None else one.start_s + staged[place] for place, one in enumerate(found))
+    end_s = tuple(0.0 if one is None else one.end_s for one in found)
+    return PredictedStep(start_s, end_s, done.step_s, max(0.0, done.step_s - sum(operation_s)))
