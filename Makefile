@@ -38,6 +38,7 @@ docs: $(READY)
 	$(BIN)/python -m experiments.pages
 	$(BIN)/python -m experiments.topology_pages
 	$(BIN)/python -m experiments.workload_pages
+	$(BIN)/python -m experiments.training.accuracy
 
 clean:
 	rm -rf $(VENV) commsim_quickstart

@@ -61,7 +61,8 @@ def training_of(
     )
 
 
-def _drawn(figure: Path | None) -> None:
+def drawable(figure: Path | None) -> None:
+    """Refuse a figure that cannot be written."""
     from commsim.errors import InputError
 
     if figure is not None and (figure.suffix not in (".svg", ".png", ".pdf") or not figure.parent.is_dir()):
@@ -98,7 +99,7 @@ def train(
     from experiments.training.trace import chrome_trace
 
     on_screen, in_file = formats(style, output)
-    _drawn(figure)
+    drawable(figure)
     if trace is not None and (trace.suffix != ".json" or not trace.parent.is_dir()):
         raise InputError(f"--trace {trace}: give a FILE.json in a folder that exists")
     source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
@@ -151,7 +152,7 @@ def scale(
     from experiments.table import terminal_width
 
     on_screen, in_file = formats(style, output)
-    _drawn(figure)
+    drawable(figure)
     counts, strong = rank_counts(ranks), global_batch is not None
     source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
     asked = training_of(workload, policy, tensor, pipeline, source, suffered, model)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 from typing import Any
 
 import simpy
@@ -29,6 +30,10 @@ class Conditions:
         The slowest rank computes so many times longer; all others wait for it.
     input_s : float
         Reading one batch, while the one before is computed on.
+    speed : float
+        Devices compute so many times faster than the compute times say.
+    variation : float
+        Standard deviation of a rank's compute time from step to step, as a share of it: all wait for the slowest.
 
     Raises
     ------
@@ -39,6 +44,8 @@ class Conditions:
     interference: float = 0.0
     straggler: float = 1.0
     input_s: float = 0.0
+    variation: float = 0.0
+    speed: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.interference < float("inf"):
@@ -47,6 +54,21 @@ class Conditions:
             raise InputError(f"straggler={self.straggler:g} must be at least 1: how many times longer it computes")
         if not 0 <= self.input_s < float("inf"):
             raise InputError(f"input={self.input_s:g} s must be zero or more")
+        if not 0 < self.speed < float("inf"):
+            raise InputError(f"speed={self.speed:g} must be above zero")
+        if not 0 <= self.variation < 1:
+            raise InputError(f"variation={self.variation:g} must be at least 0 and below 1")
+
+    def slowest(self, n_ranks: int) -> Conditions:
+        """The same for a rank that is the slowest of so many: what its compute time is on average."""
+        if not self.variation or n_ranks == 1:
+            return self
+        return replace(self, straggler=self.straggler * (1 + self.variation * expected_largest(n_ranks)))
+
+
+def expected_largest(n: int) -> float:
+    """Mean of the largest of `n` standard normal numbers (Blom 1958: within 2 %); 0 for one."""
+    return 0.0 if n == 1 else NormalDist().inv_cdf((n - 0.375) / (n + 0.25))
 
 
 @dataclass(frozen=True)
@@ -222,7 +244,7 @@ class Player:
                         if not done.processed:
                             yield done
                 start_s = self._env.now
-                yield from self._work(lane, duration_s * self._conditions.straggler)
+                yield from self._work(lane, duration_s * self._conditions.straggler / self._conditions.speed)
                 if duration_s:
                     self._intervals.append(Interval(lane, "compute", name, start_s, self._env.now))
                 if (lane, operation) in self._marks:

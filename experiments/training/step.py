@@ -171,6 +171,7 @@ def simulate_step(training: Training, system: System, batch: float, n_ranks: int
     elif training.policy.tuned is not None:
         training = replace(training, policy=training.policy.tuned(1.0, 1.0))
     compute = _compute(training, parallel, accelerator, system, batch)
+    training = replace(training, conditions=training.conditions.slowest(parallel.n_ranks))
     return _played(training, system, parallel, batch, compute, costs)
 
 
@@ -243,7 +244,7 @@ def _played(
     done = player.play(N_STEPS)
     intervals = clipped(done.intervals, done.window_s)
     chosen = {(placed.call.collective, placed.call.n_bytes): costs.algorithm(placed.call) for placed in calls}
-    busy = [sum(lane.durations_s) for lane in lanes]
+    busy = [sum(lane.durations_s) / training.conditions.speed for lane in lanes]
     return StepResult(
         training=training,
         system=system.name,
