@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from experiments import exchange_commands, planning_commands, topology_commands, training_commands
+from experiments import exchange_commands, planning_commands, topology_commands, training_commands, tune_commands
 from experiments.disturbances import Jitter, Skew, Stragglers, disturbance
 from experiments.testbed import commands as testbed_commands
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(topology_commands.app, name="topology")
+app.command("tune")(tune_commands.tune)
 app.add_typer(testbed_commands.app, name="testbed")
 app.command("exchange")(exchange_commands.exchange)
 training_commands.register(app)

@@ -1,0 +1,82 @@
+"""``commsim tune``: make a decision table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def tune(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[MEASURED…]", help="what `commsim run -o` wrote")
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option("-s", "--system", help="simulate on this system instead: NAME:key=value,… or FILE.toml"),
+    ] = None,
+    collective: Annotated[
+        str | None, typer.Option("--collective", help="of simulations: NAME[,NAME…]; all but alltoallv by default")
+    ] = None,
+    algorithm: Annotated[
+        str | None, typer.Option("-a", "--algorithm", help="of simulations: NAME[:key=value,…][,NAME…]; else all")
+    ] = None,
+    ranks: Annotated[
+        str | None, typer.Option("--ranks", help="2,4,8; by default powers of two up to the system's, and those")
+    ] = None,
+    sizes: Annotated[str | None, typer.Option("--sizes", help="sizes such as 1MiB,64MiB")] = None,
+    begin: Annotated[str | None, typer.Option("-b", "--begin", help="first size")] = None,
+    end: Annotated[str | None, typer.Option("-e", "--end", help="last size")] = None,
+    factor: Annotated[int, typer.Option("-f", "--factor", help="factor between sizes")] = 4,
+    model: Annotated[str, typer.Option("--model", help="fluid, hockney or loggp")] = "fluid",
+    dtype: Annotated[str, typer.Option("--dtype", help="element type")] = "float32",
+    library: Annotated[
+        str | None, typer.Option("--for", help="in the form of openmpi, mpich or nccl, of the algorithms that it has")
+    ] = None,
+    channels: Annotated[int | None, typer.Option("--channels", min=1, help="of --for nccl")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="write to FILE instead of printing")] = None,
+) -> None:
+    """Make the decision table of algorithm="auto".
+
+    From what was measured, or from a system's model: all algorithms for every number of ranks and size.
+    """
+    import topologies
+    from commsim.errors import InputError, unknown_name
+    from commsim.spec import split_list
+    from experiments.tune import TUNED, measured, simulated, table, toml
+    from experiments.tune_exports import EXPORTS, exported
+
+    if bool(files) == (system is not None):
+        raise InputError("give either files that were measured, or -s SYSTEM to simulate on")
+    if library is not None and library not in EXPORTS:
+        raise unknown_name("--for", library, EXPORTS)
+    if system is None:
+        rows, facts = measured(files or ()), {"measured": [str(path) for path in files or ()]}
+    else:
+        machine = topologies.find(system)
+        names = TUNED if collective is None else tuple(split_list(collective))
+        specs = None if algorithm is None else split_list(algorithm)
+        numbers = _ranks(ranks, machine.n_devices)
+        span = (sizes, begin or (None if sizes else "8B"), end or (None if sizes or begin else "64MiB"), factor)
+        rows, facts = simulated(names, specs, machine, numbers, span, model, dtype), {"system": [machine.name]}
+    text = toml(table(rows, **facts)) if library is None else exported(rows, library, channels)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text)
+
+
+def _ranks(text: str | None, most: int) -> list[int]:
+    from commsim.errors import InputError
+
+    if text is None:
+        return sorted({*(2**k for k in range(1, most.bit_length()) if 2**k <= most), most})
+    try:
+        numbers = sorted({int(word) for word in text.split(",") if word.strip()})
+    except ValueError:
+        numbers = []
+    if not numbers or not 1 <= numbers[0] <= numbers[-1] <= most:
+        raise InputError(f"--ranks {text}: write numbers from 1 to the system's {most}, like 2,4,8")
+    return numbers
