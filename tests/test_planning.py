@@ -36,6 +36,8 @@ def test_parts_and_bill_of_a_tree():
     assert bill.per_hour_usd == pytest.approx(bill.price_usd / 35040 + 1.3 * bill.watts / 1000 * 0.12)
     assert prices.bill(topologies.find("aws_p5:nodes=2")).per_hour_usd == 196
     assert "ASSUMED" in prices.source
+    two = parts_of(topologies.find("dgx_h100:nodes=2"))  # a unit's leaves and spines, without its empty places
+    assert (two.nodes, two.switches, two.nics) == (2, 12, 16)
 
 
 def test_who_trains_faster_costs_more_and_the_choice_follows_the_limits():

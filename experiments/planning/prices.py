@@ -18,6 +18,8 @@ from commsim.units import parse_money
 
 SHIPPED = "experiments/planning/prices.toml"
 HOUR_S = 3600.0
+EMPTY = "empty."
+"""How vertices are called where a fabric has room for nodes that are not there."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,11 @@ def parts_of(system: System) -> Parts:
     else:
         outside, n_nodes = np.asarray(nodes) < 0, len(np.unique(nodes[: topology.n_devices]))
     names = [topology.vertex_name(vertex) for vertex in vertices.tolist()]
-    nics = sum(".nic" in name for name in names)
-    between = outside[topology.links.src] | outside[topology.links.dst]
+    empty = np.array([name.startswith(EMPTY) for name in names], dtype=bool)
+    nics = sum(".nic" in name for name in names) - int(empty.sum())
+    outside &= ~empty
+    ends = (topology.links.src, topology.links.dst)
+    between = (outside[ends[0]] | outside[ends[1]]) & ~empty[ends[0]] & ~empty[ends[1]]
     return Parts(n_nodes, int(outside.sum()), int(between.sum()) // 2, nics)
 
 

@@ -30,7 +30,7 @@ from experiments.training.parallel import Parallel
 MOST_SIZES = 8
 """Calls of one kind with more different sizes are timed at powers of four and read between them."""
 
-MOST_RANKS: Mapping[str, int] = {"multi_ring": 64, "nccl_tree": 128}
+MOST_RANKS: Mapping[str, int] = {"multi_ring": 64, "nccl_tree": 128, "nvls_tree": 256}
 """Algorithms that need every event are tried up to so many ranks."""
 
 IN_NODES = ("multi_ring", "node_split", "nvls", "nvls_tree", TWO_LEVELS)
@@ -197,6 +197,8 @@ class Costs:
         names = (own,) if own else self.algorithms.get(collective, self.backend.algorithms.get(collective, ()))
         n_ranks = self.parallel.n_ranks
         left = [name for name in names if own or n_ranks <= MOST_RANKS.get(name, n_ranks)]
+        if not own and self._per_node(members) not in (None, members.shape[1]):
+            left = [name for name in left if name != "nvls"] or left  # it ends at the node
         if not own and self._per_node(members) == 1:
             left = [name for name in left if name not in IN_NODES] or left
         rings = self.system.notes.get("rings")
