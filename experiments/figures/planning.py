@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from commsim.spec import split_spec
 from commsim.units import format_money
@@ -40,6 +40,7 @@ def pareto(found: Sequence[Option], best: Option | None = None) -> Figure:
     axes.set_yscale("log")
     for axis, form in ((axes.xaxis, duration), (axes.yaxis, format_money)):
         axis.set_major_formatter(FuncFormatter(lambda value, _, form=form: form(value)))
+        axis.set_minor_locator(LogLocator(subs=(2, 5)))
         axis.set_minor_formatter(FuncFormatter(lambda value, _, form=form: form(value)))
     _few_ticks(axes.xaxis, [one.time_s for one in found])
     _few_ticks(axes.yaxis, [one.cost_usd for one in found])
