@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -73,3 +74,39 @@ def status() -> None:
         sys.stdout.write(f"{record.name}: {record.system}, {len(record.devices)} devices, {running} processes{left}\n")
     if not state.records():
         sys.stdout.write("no testbed is up\n")
+
+
+@app.command()
+def measure(
+    system: SystemSpec,
+    output: Annotated[Path, typer.Option("-o", "--output", help="the rows to write, FILE.json")],
+    largest: Annotated[str, typer.Option("--largest", help="of the collectives' sizes: 64KiB, times 4 each")] = "16MiB",
+    name: Name = None,
+) -> None:
+    """Time messages between pairs, reductions, allreduces and broadcasts in a testbed: minutes, on an idle machine."""
+    from commsim.errors import InputError
+    from commsim.units import parse_bytes
+    from experiments.testbed import lifetime, ranks
+    from experiments.testbed.measure import measured_in
+
+    if output.suffix != ".json":
+        raise InputError(f"-o {output}: rows are written to a .json")
+    ranks.raise_on_signals()
+    with lifetime.standing(system, name) as record:
+        n_rows = measured_in(record, system, output, parse_bytes(largest))
+    sys.stdout.write(f"{output}: {n_rows} rows\n")
+
+
+@app.command()
+def calibrate(
+    system: SystemSpec,
+    measured: Annotated[Path, typer.Argument(metavar="MEASURED.json", help="what `testbed measure` wrote")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="the system file to write, FILE.toml")],
+) -> None:
+    """Fit what a system file does not say to messages between pairs; collectives in the rows are not looked at."""
+    from commsim.errors import InputError
+    from experiments.testbed.fit import calibrate_file
+
+    if output.suffix != ".toml" or not system.endswith(".toml"):
+        raise InputError("testbed calibrate: SYSTEM and -o are system files, .toml")
+    sys.stdout.write(calibrate_file(Path(system), measured, output))

@@ -45,7 +45,7 @@ def _refused_by_kernel() -> str | None:
     try:
         network.try_out(name)
     except Exception as error:
-        return f"the kernel has no veth, bridge or tbf, or does not let this user make them ({_said(error)})"
+        return f"the kernel has no veth, bridge, htb or u32, or does not let this user make them ({_said(error)})"
     finally:
         network.remove(name)
     return None

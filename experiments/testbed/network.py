@@ -19,10 +19,11 @@ from experiments.testbed.wiring import Port, Wiring
 
 DATA, MANAGEMENT = "data", "management"
 NEIGHBOUR, STATIC, OF_BRIDGE, CWND_LOCKED = 0x80, 0x40, 0x04, 1 << 7  # NUD_PERMANENT, NUD_NOARP, NTF_MASTER, RTAX_CWND
+ETH_P_IP = 0x0800
 MTU_BYTES = 9000
 FRAME_BYTES = MTU_BYTES + 14  # with its Ethernet header, as the queues count it
-BURST_BYTES = 2 * FRAME_BYTES  # what an idle link sends at once
-QUEUE_BYTES = 2**26  # more than all windows together: nothing is ever dropped
+BURST_BYTES = FRAME_BYTES  # of the buckets, which may go into debt for one packet of the kernel's
+SMALL = "0x0/0xff+2"  # an IP header's third byte is zero where the packet is below 256 B
 WINDOW_FRAMES = 16  # of each connection: sent and not yet acknowledged
 SETTINGS = {
     "net/ipv6/conf/all/disable_ipv6": "1",
@@ -31,8 +32,8 @@ SETTINGS = {
     "net/ipv4/tcp_slow_start_after_idle": "0",
     "net/ipv4/tcp_no_metrics_save": "1",
     "net/ipv4/tcp_autocorking": "0",
+    "net/ipv4/tcp_limit_output_bytes": str(2 * MTU_BYTES),
 }
-WINDOW_FRAMES = int(os.environ.get("WIN", 16))
 
 
 def address(device: int, network: int) -> str:
@@ -159,10 +160,19 @@ def _set() -> None:
 
 
 def shape(network: Any, index: int, port: Port) -> None:
-    """A token bucket on an interface that sends at a rate."""
+    """Token buckets on an interface that sends at a rate; small packets go before large ones.
+
+    Acknowledgements and what announces a message would else wait behind data that goes the other way.
+    """
     if port.rate_Bps is None:
         return
-    network.tc("add", "tbf", index, handle=0x10000, rate=int(port.rate_Bps), burst=BURST_BYTES, limit=QUEUE_BYTES)
+    rate_Bps, root = int(port.rate_Bps), 0x10000
+    common = {"ceil": rate_Bps, "burst": BURST_BYTES, "cburst": BURST_BYTES, "quantum": FRAME_BYTES}
+    network.tc("add", "htb", index, root, default=0x20)
+    network.tc("add-class", "htb", index, root + 1, parent=root, rate=rate_Bps, **common)
+    network.tc("add-class", "htb", index, root + 0x10, parent=root + 1, rate=rate_Bps // 10, prio=0, **common)
+    network.tc("add-class", "htb", index, root + 0x20, parent=root + 1, rate=9 * rate_Bps // 10, prio=1, **common)
+    network.tc("add-filter", "u32", index, parent=root, prio=1, protocol=ETH_P_IP, target=root + 0x10, keys=[SMALL])
 
 
 def try_out(namespace: str) -> None:

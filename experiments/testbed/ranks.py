@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "MPIR_CVAR_NOLOCAL": "1",  # ranks on one kernel would find each other through its memory
     "UCX_TLS": "tcp",
     "UCX_NET_DEVICES": network.DATA,
+    "UCX_RNDV_THRESH": "16384",  # without it all messages are eager, and end at the sender when the kernel has them
     "UCX_WARN_UNUSED_ENV_VARS": "n",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",

@@ -1,0 +1,89 @@
+"""The page on accuracy is what its rows say; fits find what made the rows, and look at no collective."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import topologies
+from commsim.errors import InputError
+from commsim.system import BySize
+from experiments.comparison import Comparison
+from experiments.testbed import accuracy, fit
+from experiments.testbed.accuracy import Case
+from experiments.testbed.patterns import patterns
+
+TREE = "leaf_spine:hosts_per_leaf=2,leaves=2,spines=1,bandwidth=100Mb/s,uplink_bandwidth=150Mb/s,latency=0s"
+REDUCTION = BySize(rate=(1e9,))
+TRUE = fit.Figures(
+    {"host*↔leaf*": 0.95, "leaf*↔spine*": 0.9}, 20000.0, dict(zip(fit.OVERHEADS, (1e-4, 2e-4, 3e-4, 4e-4), strict=True))
+)
+
+
+def rows_of(system, sizes=(2**10, 2**15, 2**18)):
+    """What the patterns would take."""
+    return [
+        {"what": "pairs", "algorithm": one.name, "n_bytes": size, "time_s": fit._time_s(one, system, 2 * size)}
+        for one in patterns(system.n_devices)
+        for size in sizes
+    ]
+
+
+def test_a_fit_finds_the_figures_that_made_the_rows():
+    system = topologies.find(TREE)
+    found = fit.fit(system, rows_of(fit.calibrated(system, TRUE, REDUCTION)), REDUCTION)
+    assert found.share == pytest.approx(TRUE.share, rel=0.01)
+    assert found.burst_bytes == pytest.approx(TRUE.burst_bytes, rel=0.05)
+    assert found.overhead_s == pytest.approx(TRUE.overhead_s, rel=0.05)
+
+
+def test_a_file_is_read_back_as_it_was_fitted(tmp_path):
+    nominal = tmp_path / "tree.toml"
+    pairs = [pair.split("=") for pair in TREE.partition(":")[2].split(",")]
+    keys = "\n".join(f"{key} = {value if value.isdigit() else repr(value)}" for key, value in pairs)
+    nominal.write_text(f'[topology]\ngenerator = "leaf_spine"\n{keys}\n')
+    system = fit.calibrated(topologies.find(TREE), TRUE, REDUCTION)
+    fit.write(tmp_path / "fitted.toml", nominal, TRUE, system, {"by": "hand"})
+    read = topologies.find(str(tmp_path / "fitted.toml"))
+    assert read.topology.links.bandwidth_Bps == pytest.approx(system.topology.links.bandwidth_Bps, rel=1e-4)
+    assert read.endpoint.message.overhead_s == pytest.approx(system.endpoint.message.overhead_s, rel=1e-3)
+    assert (read.endpoint.burst_bytes, read.endpoint.eager_limit_bytes) == (20000, fit.ANNOUNCED_BYTES - 1)
+    assert read.notes == {"by": "hand"}
+
+
+def test_rows_without_pairs_are_refused(tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps({"provenance": {}, "rows": [{"what": "allreduce"}]}))
+    with pytest.raises(InputError, match="no messages between pairs"):
+        fit.calibrate_file(accuracy.FOLDER / "star.toml", tmp_path / "rows.json", tmp_path / "x.toml")
+
+
+def case(*times):
+    rows = tuple(Comparison("allreduce", f"a{k}", 8, 64, *pair, group="star") for k, pair in enumerate(times))
+    return Case("star", "allreduce", 64, rows, 2.0)
+
+
+def test_a_winner_is_right_if_it_is_the_fastest_or_as_fast():
+    assert case((1.0, 1.0), (2.0, 2.0)).right
+    assert case((1.0, 1.03), (2.0, 1.0)).right
+    assert not case((1.0, 1.04), (2.0, 1.0)).right
+    assert not case((1.0, 1.04), (2.0, 1.0)).tied
+    assert case((1.0, 1.04), (1.02, 1.0)).tied
+
+
+def test_the_page_is_what_the_rows_say():
+    lines = accuracy.section(accuracy.cases(fabrics=["star"])).splitlines()
+    said = [line for line in lines if line.startswith("| star |") and "KiB" not in line and "MiB" not in line]
+    assert len(said) == 2 * len(accuracy.COLLECTIVES)
+    assert set(said) <= set(accuracy.PAGE.read_text().splitlines())
+
+
+def test_what_it_says_of_a_case():
+    text = accuracy.section([case((1.1, 1.0), (3.0, 2.0)), replace(case((1.0, 1.5), (1.2, 1.0)), n_bytes=128)])
+    assert "| star | allreduce | 4 | 26.7 % | 45.0 % | 1 of 2 | 1 of 2 |" in text
+    assert "| star | allreduce | 128 B | a0 | 50 % |" in text
+    assert "| star | allreduce | 0.50 | 0.50 |" in text
+
+
+def test_a_page_without_marks_is_refused():
+    with pytest.raises(InputError, match="testbed: begin"):
+        accuracy.replaced("nothing", "text")
