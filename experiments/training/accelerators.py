@@ -11,9 +11,13 @@ from commsim.errors import RefusedError, unknown_name
 from commsim.spec import split_spec
 from topologies import MACHINES
 
-SUSTAINED = 0.4
-"""ASSUMED (2026-11): the share of the peak that training sustains. Large language models were reported at 0.3 to 0.5
-(Narayanan et al. 2021, table 1: 44 to 52 % of an A100's; Chowdhery et al. 2022, table 3: 21 to 46 %)."""
+SUSTAINED_ON_TOKENS = 0.4
+"""ASSUMED (2026-11): the share of the peak that training language models sustains. Large ones were reported at 0.3 to
+0.5 (Narayanan et al. 2021, table 1: 44 to 52 % of an A100's; Chowdhery et al. 2022, table 3: 21 to 46 %)."""
+
+SUSTAINED_ON_IMAGES = 0.27
+"""ASSUMED (2026-11) for all networks of images: ResNet-50's share on A100 and on V100 (NVIDIA DeepLearningExamples,
+MXNet RN50v1.5, AMP, one GPU: 3410 and 1376 images/s)."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class Accelerator:
     memory_bytes: float
     source: str
 
-    def rate_flop_per_s(self, dtype: str, share: float = SUSTAINED) -> float:
-        """What it sustains.
+    def rate_flop_per_s(self, dtype: str, share: float) -> float:
+        """What it sustains at that share of its peak.
 
         Raises
         ------

@@ -9,7 +9,7 @@ from pathlib import Path
 from commsim.errors import InputError, RefusedError
 from commsim.units import format_flop_rate, format_time, parse_time
 from experiments.policies import Compute
-from experiments.training.accelerators import SUSTAINED, Accelerator, fastest_type
+from experiments.training.accelerators import SUSTAINED_ON_IMAGES, SUSTAINED_ON_TOKENS, Accelerator, fastest_type
 from experiments.workloads import Workload
 
 BACKWARD = 2.0
@@ -82,19 +82,20 @@ class ComputeSource:
             per_flop_s = batch / self.throughput_per_s / (1 + BACKWARD) / sum(flops)
             source, optimizer_s = f"{self.throughput_per_s:g} {workload.sample}s/s, measured on one device", 0.0
         else:
-            rate, source = _rate(accelerator, self.dtype, self.rate_flop_per_s)
+            share = SUSTAINED_ON_IMAGES if workload.tokens_per_sample == 1 else SUSTAINED_ON_TOKENS
+            rate, source = _rate(accelerator, self.dtype, self.rate_flop_per_s, share)
             per_flop_s = batch / rate
         forward = [per_flop_s * one for one in flops]
         return Compute(workload, tuple(forward), tuple(BACKWARD * one for one in forward), optimizer_s, source=source)
 
 
-def _rate(accelerator: Accelerator, dtype: str | None, given: float | None) -> tuple[float, str]:
+def _rate(accelerator: Accelerator, dtype: str | None, given: float | None, share: float) -> tuple[float, str]:
     if given is not None:
         return given, f"{format_flop_rate(given)} as given"
     kind = dtype or fastest_type(accelerator)
-    rate = accelerator.rate_flop_per_s(kind)
+    rate = accelerator.rate_flop_per_s(kind, share)
     peak = format_flop_rate(accelerator.peak_flop_per_s[kind])
-    return rate, f"{format_flop_rate(rate)}, ASSUMED {SUSTAINED:g} of {accelerator.name}'s {peak} in {kind}"
+    return rate, f"{format_flop_rate(rate)}, ASSUMED {share:g} of {accelerator.name}'s {peak} in {kind}"
 
 
 COLUMNS = ("layer", "forward", "backward")
