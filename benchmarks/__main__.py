@@ -3,15 +3,11 @@
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import collectives
-from benchmarks import engine, machines
+from benchmarks import engine, machines, real_ranks
 from commsim import Schedule, verify
-from experiments.launch import commsim_on_ranks
-from experiments.output import read_results
 
 REPEATS = 5
 
@@ -45,25 +41,9 @@ def proofs():
         )
 
 
-def real_ranks():
-    """Our best algorithm against the MPI library's own, alternating in one launch."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "rows.json"
-        names = "recursive_doubling,ring,rabenseifner,library"
-        sizes = ["-b", "8", "-e", "32MiB", "-f", "16"]
-        commsim_on_ranks(2, ["run", "allreduce", "-a", names, *sizes, "-o", str(file)], 120)
-        results = read_results(file)
-    for n_bytes in dict.fromkeys(result.n_bytes for result in results):
-        rows = [result for result in results if result.n_bytes == n_bytes]
-        library = next(result for result in rows if result.algorithm == "library")
-        best = min((result for result in rows if result is not library), key=lambda result: result.time_s)
-        ratio = best.time_s / library.time_s
-        print(f"allreduce {n_bytes:>9} B on 2 ranks: {best.algorithm:<18} {ratio:5.2f} x the MPI library's time")
-
-
 if __name__ == "__main__":
     processes()
     engine.main()
     proofs()
-    real_ranks()
+    real_ranks.main()
     machines.main()
