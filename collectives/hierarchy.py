@@ -181,7 +181,7 @@ def as_stages(constraint: Constraint, stages_of: Stages) -> Constraint:
 def split_stages(
     shape: Shape,
     order: Sequence[int],
-    intra: str,
+    intra: str | Sequence[str],
     inter: str | None = None,
     *,
     for_bytes: int = 0,
@@ -195,7 +195,7 @@ def split_stages(
         Of all ranks.
     order : sequence of int
         Dimensions.
-    intra : str
+    intra : str, or one for each dimension
         The reduce_scatter.
     inter : str, optional
         An allreduce between the two halves, along the last dimension.
@@ -207,11 +207,12 @@ def split_stages(
     there, back = list[Stage](), list[Stage]()
     share, rank = 1, np.arange(prod(shape))
     piece = np.zeros_like(rank)
-    name, colon, params = intra.partition(":")
     for dimension in order:
+        one = intra if isinstance(intra, str) else intra[dimension]
+        name, colon, params = one.partition(":")
         size, stride = shape[dimension], prod(shape[:dimension])
         groups = [line[:: -1 if backwards else 1] for line in lines(shape, dimension)]
-        there.append(Stage("reduce_scatter", intra, groups, for_bytes, share=share, piece=piece))
+        there.append(Stage("reduce_scatter", one, groups, for_bytes, share=share, piece=piece))
         allgather = BACK.get(name, name) + colon + params
         back.insert(0, Stage("allgather", allgather, groups, for_bytes, share=share, piece=piece))
         place = rank // stride % size

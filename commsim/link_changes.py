@@ -1,6 +1,7 @@
 """Links that are not as built: degraded, of another rate or latency, half duplex, failed.
 
 Routes stay as they are; only pairs whose route took a link that failed get another one, a shortest path over the rest.
+Switches that reduced and copied for them on their way no longer do, for all of that tier.
 """
 
 from __future__ import annotations
@@ -117,11 +118,33 @@ def changed(system: System, changes: Sequence[LinkChange]) -> System:
             lost |= found
         else:
             topology = _with_figures(topology, found, change)
+    abilities = system.in_network
     if lost.any():
+        abilities = {place: what for place, what in abilities.items() if not _is_cut(topology, lost, place)}
         topology = without(topology, lost)
     said = [str(change) for change in changes]
     name = f"{system.name} ({', '.join(said)})" if said else system.name
-    return replace(system, topology=topology, name=name)
+    return replace(system, topology=topology, name=name, in_network=abilities)
+
+
+def _is_cut(topology: Topology, lost: NDArray[np.bool_], place: str) -> bool:
+    """Whether devices have lost their way through the switches that reduce and copy there.
+
+    They find another one, over other devices or sockets, and those do nothing of the kind. Other switches of a fabric
+    do: where all switches of a system can ("all"), only a device's own links count.
+    """
+    links = topology.links
+    if place == "all":
+        return bool((lost & (np.minimum(links.src, links.dst) < topology.n_devices)).any())
+    group = topology.tiers[place]
+    inside = lost & (group[links.src] == group[links.dst]) & (group[links.src] >= 0)
+    for number in np.unique(group[links.src[inside]]):
+        members = np.flatnonzero(group[: topology.n_devices] == number)
+        src, dst = (end.ravel() for end in np.meshgrid(members, members))
+        hops = topology.route(src, dst)
+        if lost[hops[hops != NO_LINK]].any():
+            return True
+    return False
 
 
 def matching(topology: Topology, pattern: str) -> NDArray[np.bool_]:

@@ -22,8 +22,9 @@
     message = [{from = "0B", overhead = "0.2us", efficiency = 0.9}]
 
 Instead of a generator, ``[topology]`` may say ``extends = "dgx_h100:nodes=4"``, or another file (beside this one); or
-the file lists devices, switches and links: :mod:`commsim.machine_file`. ``[in_network]`` names what the switches of a
-tier do (``node = "both"``), ``[assumed]`` figures that have no source.
+the file lists devices, switches and links: :mod:`commsim.machine_file`. For a bandwidth or a latency the name of a link
+class may stand (``bandwidth = "infiniband_ndr"``). ``[in_network]`` names what the switches of a tier do
+(``node = "both"``), ``[assumed]`` figures that have no source.
 """
 
 from __future__ import annotations
@@ -46,10 +47,28 @@ INSIDE_KEYS = ("pair_efficiency", "message", "both_ways")
 ENDPOINT_KEYS = ("gap", "eager_limit", "message_rate", "burst", *INSIDE_KEYS, "reduction", "inside")
 
 
+Named = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""The keys of a table with names of link classes replaced by their figures."""
+
+
 def read_system(
-    path: Path, generators: Mapping[str, Callable[..., System]], extended_by: tuple[Path, ...] = ()
+    path: Path,
+    generators: Mapping[str, Callable[..., System]],
+    extended_by: tuple[Path, ...] = (),
+    *,
+    named: Named = dict,
 ) -> System:
-    """The system that a file describes. `extended_by`: the files that led here.
+    """The system that a file describes.
+
+    Parameters
+    ----------
+    path : Path
+    generators : mapping
+        Of systems by name.
+    extended_by : tuple of Path
+        The files that led here.
+    named : callable
+        Gives every table's names of link classes their figures.
 
     Raises
     ------
@@ -64,7 +83,8 @@ def read_system(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML: {error}") from None
     try:
-        return _system(path, document, Tables(document, text), generators, extended_by)
+        document = _with_names(document, named)
+        return _system(path, document, Tables(document, text), generators, extended_by, named)
     except EntryError as error:
         raise InputError(f"{path}{'' if error.line is None else f':{error.line}'}: {error}") from None
     except CommsimError as error:
@@ -77,12 +97,13 @@ def _system(
     tables: Tables,
     generators: Mapping[str, Callable[..., System]],
     extended_by: tuple[Path, ...],
+    named: Named,
 ) -> System:
     for section in document:
         if section not in SECTIONS:
             raise EntryError(str(unknown_name("section", section, SECTIONS)), tables.line_of(section))
     with tables.naming_lines("topology"):
-        system = _built(path, document, tables, generators, extended_by)
+        system = _built(path, document, tables, generators, extended_by, named)
     with tables.naming_lines("endpoint"):
         table = _table(document, "endpoint") if "endpoint" in document else {}
         _known_keys("key of [endpoint]:", table, ENDPOINT_KEYS)
@@ -96,12 +117,20 @@ def _system(
     return replace(with_changes(tables, system), name=str(path))
 
 
+def _with_names(value: Any, named: Named) -> Any:
+    """All tables of a document, each with its names replaced."""
+    if isinstance(value, list):
+        return [_with_names(one, named) for one in value]
+    return {key: _with_names(one, named) for key, one in named(value).items()} if isinstance(value, dict) else value
+
+
 def _built(
     path: Path,
     document: dict[str, Any],
     tables: Tables,
     generators: Mapping[str, Callable[..., System]],
     extended_by: tuple[Path, ...],
+    named: Named,
 ) -> System:
     """By its generator, from what it extends, or link by link."""
     lists_links = any(word in document for word in ADDING)
@@ -115,7 +144,7 @@ def _built(
     routing = {key: table.values[key] for key in ("routing", "seed") if key in table.values}
     if not isinstance(routing.get("seed", 0), int):
         raise table.error("seed", f"{routing['seed']!r} is not a whole number")
-    base = _extended(path, tables, generators, extended_by) if "extends" in topology else None
+    base = _extended(path, tables, generators, extended_by, named) if "extends" in topology else None
     if base is None:
         return System(str(path), machine_topology(tables, None, routing))
     adds = routing or any(word in document for word in ADDING)
@@ -123,7 +152,11 @@ def _built(
 
 
 def _extended(
-    path: Path, tables: Tables, generators: Mapping[str, Callable[..., System]], extended_by: tuple[Path, ...]
+    path: Path,
+    tables: Tables,
+    generators: Mapping[str, Callable[..., System]],
+    extended_by: tuple[Path, ...],
+    named: Named,
 ) -> System:
     table = tables.one("topology")
     spec = table.text("extends")
@@ -132,7 +165,7 @@ def _extended(
         if name not in generators:
             raise table.error("extends", unknown_name("system", name, generators))
         try:
-            system: System = build("system", name, generators[name], values)
+            system: System = build("system", name, generators[name], named(values))
         except InputError as error:
             raise table.error("extends", error) from None
         return replace(system, name=spec)
@@ -141,7 +174,7 @@ def _extended(
     if other in chain:
         raise table.error("extends", f"{spec} extends this file itself, by way of {len(chain)} files")
     with tables.naming_lines("topology", "extends"):
-        return read_system(path.parent / spec, generators, chain)
+        return read_system(path.parent / spec, generators, chain, named=named)
 
 
 def _generated(topology: dict[str, Any], generators: Mapping[str, Callable[..., System]]) -> System:

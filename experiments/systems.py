@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from math import exp, log
+from math import exp, log, prod
 from pathlib import Path
 from statistics import median
 
 from jinja2 import Environment, StrictUndefined
 
-from collectives.grids import near_square
-from collectives.helpers import largest_power_of_two
 from collectives.registry import find
 from commsim import Algorithm, Result, System, simulate
 from experiments.published import nccl_tests
@@ -21,20 +19,16 @@ from topologies import find as find_system
 PAGE = Path(__file__).parents[1] / "docs" / "systems.md"
 GIB = 2**30
 LEVELS = ("module", "switch", "socket", "node")
-MANY_NODES = 16
-MANY_RING_NODES = 80
-MOST_IN_A_RING = 130
+FEW_NODES, MANY_NODES = 16, 32
 LARGE_PLANE = 16  # of more devices not all send to all
+MESSAGES = 2**16  # so many are soon simulated: segments are as many as they allow, within limits
 
 MISSES: Mapping[str, str] = {
-    "frontera": "the two sockets of a node share a NIC over a link that is slower than it, and both send their halves; "
-    "a schedule in which one socket alone speaks would come nearer",
-    "frontier": "one node: no set of rings fills links of one, two and four strands at once, and the bound counts all; "
-    "64 nodes: few segments, for speed",
-    "tpu_v2": "a slice that does not span the pod is a mesh: its rings come back over the links that they went, and "
-    "its corners have fewer links than the average that the bound counts",
-    "tpu_v3": "as tpu_v2",
-    "tpu_v4": "as tpu_v2, in slices that are no whole cubes 4x4x4",
+    "frontera": "2 and 8 nodes: the two sockets of a node share a NIC over a link that is hardly faster than it, and "
+    "both send their halves over it; a schedule in which one socket alone speaks would come nearer",
+    "frontier": "one node: no set of rings fills links of one, two and four strands at once, and the bound counts all",
+    "tpu_v3": "512 chips, 16x32 that wrap one way: on the other, reduce-scatters and allgathers fill the lines only "
+    "together, in more segments than are taken here",
 }
 """Machines whose best algorithm is not always within 1.3 of the bound, with the cause."""
 
@@ -66,61 +60,76 @@ def best(system: System, n_bytes: int) -> Result:
 def _specs(system: System) -> list[str]:
     notes, sizes = system.notes, levels(system)
     if "shape" in notes:
-        return [_on_a_torus(notes["shape"], system.n_devices)]
+        return [_on_a_torus(notes["shape"], notes.get("wrap", ""), system.n_devices)]
     per_node = sizes[-1] if sizes else 1
     nodes = system.n_devices // per_node
     if nodes == 1:
         return _in_a_node(system, sizes)
-    few = nodes < MANY_NODES
-    across = "rabenseifner" if few or _halves_meet(system, per_node) else "ring"
-    if per_node == 1:
-        return [across if few else "ring"]
-    if nodes > MOST_IN_A_RING:
-        return [_split([*sizes, per_node * _neighbours(system, per_node)], "ring", 4)]
-    if "rings" in notes:
-        return [f"multi_ring:rings={notes['rings']},inter={across},segments={6 if few else 4}"]
-    return [_split(sizes, across, 32 if few else 8 if nodes < MANY_RING_NODES else 4)]
+    return [_in_rings(notes["rings"], nodes) if "rings" in notes else _level_by_level(sizes, nodes)]
 
 
-def _neighbours(system: System, per_node: int) -> int:
-    """Nodes of one leaf or router, where they divide all; else about as many as there are such groups."""
-    tiers = [groups for tier, groups in system.topology.tiers.items() if tier not in LEVELS]
-    nodes = system.n_devices // per_node
-    sizes = [int((groups[: system.n_devices] == groups[0]).sum()) // per_node for groups in tiers]
-    fitting = [size for size in sizes if 1 < size < nodes and nodes % size == 0]
-    return min(fitting, default=near_square(nodes)[0])
+def _factors(n: int) -> list[int]:
+    """Prime factors, the smallest first."""
+    found, least = [], 2
+    while n > 1:
+        while n % least:
+            least += 1
+        found.append(least)
+        n //= least
+    return found
 
 
-def _halves_meet(system: System, per_node: int) -> bool:
-    """Whether nodes at a distance of a power of two share no cable: a tree whose groups are powers of two."""
-    tiers = {tier: groups for tier, groups in system.topology.tiers.items() if tier not in LEVELS}
-    if {"group", "router"} & set(tiers):
-        return False
-    sizes = [int((groups[: system.n_devices] == groups[0]).sum()) // per_node for groups in tiers.values()]
-    nodes = system.n_devices // per_node
-    return all(size == largest_power_of_two(size) for size in [*sizes, nodes])
+def _segments(per_segment: int, least: int) -> int:
+    """As many as bring so many messages each, up to 32 of them."""
+    return max(least, min(32, MESSAGES // per_segment))
 
 
-def _on_a_torus(shape: str, n_devices: int) -> str:
-    lines = [size for size in shape.split("x") if size != "1"]
-    segments = 4 if n_devices < 256 else 2
-    return f"torus_bucket:shape={'x'.join(lines)},parts={2 * len(lines)},segments={segments}"
+def _level_by_level(sizes: list[int], nodes: int) -> str:
+    """Reduce-scatters from the smallest groups of a node to its whole, then among nodes, in steps of prime factors.
+
+    Nodes next to each other come first: the farther the way, the less has to go there, so tapers do not matter.
+    """
+    inside = [size // below for below, size in zip([1, *sizes], sizes, strict=False)]
+    inside = [part for one in inside for part in (_factors(one) if one > LARGE_PLANE else [one])]
+    *shape, last = [*inside, *_factors(nodes)]
+    per_segment = prod([*shape, last]) * 2 * (sum(shape) + last - len(shape) - 1)
+    segments = _segments(per_segment, 8)
+    return f"node_split:ranks_per_node={_written(shape or [1])},intra=linear,inter=ring,segments={segments}"
+
+
+def _in_rings(rings: str, nodes: int) -> str:
+    """The rings of a node, and nodes as above. Of many only the first ring, where its links are double."""
+    first = rings.partition("/")[0]
+    rings = first.partition("*")[0] if nodes > MANY_NODES and "*" in first else rings
+    factors = _factors(nodes)
+    segments = 4 if nodes > FEW_NODES and "/" in rings else 6  # each is a lane of every ring, twice
+    across = f"torus_bucket:shape={_written(factors)}" if len(factors) > 1 else "ring"
+    return f"multi_ring:rings={rings},inter={across},segments={segments}"
+
+
+def _on_a_torus(shape: str, wrap: str, n_devices: int) -> str:
+    """Along rings both ways; lines need more segments, since two of them fill their links together."""
+    lines = shape.split("x")
+    sides = zip(lines, wrap.split("x") if wrap else ["1"] * len(lines), strict=True)
+    sizes, wraps = zip(*((size, "1" if size == "2" else one) for size, one in sides if size != "1"), strict=True)
+    parts = len(sizes) * (1 + ("1" in wraps))
+    per_segment = parts * n_devices * 2 * sum(int(size) - 1 for size in sizes)
+    segments = _segments(per_segment, 2)
+    if "0" not in wraps:
+        segments = min(segments, 4)
+    return f"torus_bucket:shape={'x'.join(sizes)},wrap={'x'.join(wraps)},parts={parts},segments={segments}"
 
 
 def _in_a_node(system: System, sizes: list[int]) -> list[str]:
     specs = ["ring_segmented:segments=8", "all_pairs"]
     if "rings" in system.notes:
         specs.append(f"multi_ring:rings={system.notes['rings']}")
-    return specs + ([_split(sizes[:-1], "ring", 16)] if len(sizes) > 1 else [])
+    shape = [size // below for below, size in zip([1, *sizes], sizes[:-1], strict=False)]
+    return specs + ([f"node_split:ranks_per_node={_written(shape)},intra=linear,inter=ring,segments=16"] * bool(shape))
 
 
-def _split(sizes: list[int], across: str, segments: int) -> str:
-    """Level by level; large planes in two."""
-    factors, intra = [size // below for below, size in zip([1, *sizes], sizes, strict=False)], "linear"
-    if len(factors) == 1 and factors[0] > LARGE_PLANE:
-        factors, intra, segments = list(near_square(factors[0])), "ring", 8
-    shape = "x".join(map(str, factors))
-    return f"node_split:ranks_per_node={shape},intra={intra},inter={across},segments={segments}"
+def _written(shape: list[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -138,6 +147,12 @@ MEASURED = {  # an allreduce: the system, and what a library may choose of
     "nccltests_cw_gb200_1rack72": ("gb200_nvl72", IN_A_NODE),
     "nccltests_alps_gh200_2n8": ("alps_gh200:nodes=2", ACROSS[:2]),
     "nccltests_mi300x_1n8": ("mi300x", ("ring", "all_pairs")),
+    "nccltests_azure_nd_a100_1n8": ("azure_nd_a100", ("ring",)),
+    "nccltests_azure_nd_h100_1n8": ("azure_nd_h100", IN_A_NODE),
+    "nccltests_abci_a_1n8": ("abci_a", ("ring",)),
+    "nccltests_abci_v_1n4": ("abci_v", ("ring", "all_pairs")),
+    "nccltests_abci_v_2n8": ("abci_v:nodes=2", ACROSS[:2]),
+    "nccltests_abci_v_16n64": ("abci_v:nodes=16", ACROSS[:2]),
 }
 CLASSES = ((0, 2**16), (2**16, 2**23 + 1), (2**23 + 1, 2**60))
 """Sizes that are scored apart: below 64 KiB, to 8 MiB, above."""

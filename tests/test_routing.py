@@ -1,5 +1,7 @@
 """Routes over links of any shape, links that are degraded or failed, and half-duplex cables."""
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -167,6 +169,22 @@ def test_what_failed_slows_the_rest_down():
     assert 1.5 * healthy < failed < 3 * healthy
     slower = simulate(allgather, changed(TREE, [degradation("leaf0->spine*=0.5")]), "16MiB", model="fluid").time_s
     assert healthy < slower < failed * 1.01
+
+
+@pytest.mark.parametrize(
+    ("links", "place", "left"),
+    [
+        ("node0.gpu3<->node0.nvswitch", "node", set()),
+        ("node0.gpu3<->node0.pcie*", "node", {"reduce", "multicast"}),  # no way inside the node
+        ("node0.gpu3<->node0.nvswitch", "all", set()),
+        ("leaf0<->spine0", "all", {"reduce", "multicast"}),  # other switches do it
+    ],
+)
+def test_switches_that_devices_no_longer_reach_reduce_nothing(links, place, left):
+    system = replace(topologies.dgx_a100(2), in_network={place: frozenset({"reduce", "multicast"})})
+    broken = changed(system, [LinkChange(links, failed=True)])
+    assert broken.in_network.get(place, set()) == left
+    assert changed(system, [LinkChange(links, factor=0.5)]).in_network == system.in_network
 
 
 def test_devices_left_apart_are_named():

@@ -25,10 +25,6 @@ def nodes_of(machine, nodes):
     return n if n <= machine.most_nodes and n * machine.devices_per_node > 1 else None
 
 
-QUICK = {  # whose 512 ranks take seconds; the others are in the benchmarks
-    *("aws_p4d", "aws_p5", "aws_p5en", "aws_p6_b200", "azure_nd_a100", "azure_nd_h100", "gcp_a3_high", "gcp_a3_mega"),
-    *("dgx_h100", "dgx_b200", "mi300x", "dgx2", "k_computer", "tpu_v4", "sunway_taihulight"),
-}
 CASES = [(name, n) for name, one in MACHINES.items() for nodes in NODES if (n := nodes_of(one, nodes))]
 
 
@@ -73,9 +69,9 @@ def test_tiers_classes_and_names_cover_the_machine(name, nodes):
         assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize(("name", "nodes"), [case for case in CASES if case[1] <= 8 or case[0] in QUICK])
+@pytest.mark.parametrize(("name", "nodes"), CASES)
 def test_the_best_algorithm_comes_near_the_bound(name, nodes):
-    """1 GiB, fluid: never below the bound (simulate refuses that), and within 1.3 of it but for five machines."""
+    """1 GiB, fluid: never below the bound (simulate refuses that), and within 1.3 of it but for a few machines."""
     system = MACHINES[name](nodes)
     result = best(system, GIB)
     assert result.time_s >= result.bound_s * (1 - 1e-9)
@@ -180,6 +176,22 @@ def test_link_classes_are_values():
     assert faster.links.bandwidth_Bps[faster.classes["nic"]].min() == LINKS["infiniband_xdr"].bandwidth_Bps
     with pytest.raises(InputError):
         topologies.find("star:hosts=4,bandwidth=infiniband_nrd,latency=1us")
+
+
+def test_link_classes_are_values_in_files(tmp_path):
+    path = tmp_path / "mine.toml"
+    generated = '[topology]\ngenerator = "star"\nhosts = 4\nbandwidth = "infiniband_ndr"\nlatency = "infiniband_ndr"\n'
+    extended = '[topology]\nextends = "star:hosts=4,bandwidth=infiniband_ndr,latency=infiniband_ndr"\n'
+    listed = '[[device]]\nname = "a"\n[[device]]\nname = "b"\n[[link]]\nfrom = "a"\nto = "b"\nclass = "cable"\n'
+    listed += '[class.cable]\nbandwidth = "infiniband_ndr"\nlatency = "infiniband_ndr"\n'
+    for text in (generated, extended, listed):
+        path.write_text(text)
+        links = topologies.find(str(path)).topology.links
+        assert set(links.bandwidth_Bps.tolist()) == {LINKS["infiniband_ndr"].bandwidth_Bps}
+        assert set(links.latency_s.tolist()) == {LINKS["infiniband_ndr"].latency_s}
+    path.write_text(generated.replace("infiniband_ndr", "infiniband_nrd", 1))
+    with pytest.raises(InputError, match=r"mine\.toml:4: .*infiniband_nrd"):
+        topologies.find(str(path))
 
 
 def test_links_side_by_side_add_up():

@@ -68,6 +68,8 @@ VARIANTS = [  # (collective, spec)
     ("allreduce", "torus_bucket:parts=2,segments=2"),
     ("allreduce", "torus_bucket:shape=2x2x2,parts=6"),
     ("allreduce", "torus_bucket:shape=2x4,parts=4"),
+    ("allreduce", "torus_bucket:shape=2x4,wrap=1x0,parts=4"),
+    ("allreduce", "torus_bucket:shape=4x2,wrap=0x0,parts=2,segments=3"),
     ("allreduce", "trivance:variant=latency"),
     ("alltoall", "bruck:radix=1000"),
     ("alltoall", "bruck:radix=3"),
@@ -125,6 +127,7 @@ LANES = {  # (collective, name or spec) that fork lanes, which hockney does not 
     ("allreduce", "multi_ring:rings=0.1,inter=recursive_multiplying"),
     ("allreduce", "node_split:ranks_per_node=4,intra=linear,segments=3"),
     ("allreduce", "torus_bucket:parts=2,segments=2"),
+    ("allreduce", "torus_bucket:shape=4x2,wrap=0x0,parts=2,segments=3"),
 }
 
 

@@ -71,7 +71,7 @@ def find(spec: str) -> System:
         For a value that is none, or a file that cannot be read.
     """
     if spec.endswith(".toml"):
-        return read_system(Path(spec), SYSTEMS)
+        return read_system(Path(spec), SYSTEMS, named=with_link_classes)
     name, values = split_spec(spec)
     if name not in SYSTEMS:
         raise unknown_name("system", name, SYSTEMS)

@@ -108,7 +108,10 @@ def _pod(
             "wrap": wrap,
             "slices": "a slice is as near to a cube as can be (2026-11)",
         },
-        hints=lambda nodes: {"shape": written(tpu_shape(nodes, most))},
+        hints=lambda nodes: {
+            "shape": written(tpu_shape(nodes, most)),
+            "wrap": written(wraps(tpu_shape(nodes, most))),
+        },
     )
 
 

@@ -3,6 +3,7 @@
 from collectives.allgather.bine import bine
 from collectives.allgather.bruck import bruck
 from collectives.allgather.circulant import circulant
+from collectives.allgather.line import line
 from collectives.allgather.linear import linear
 from collectives.allgather.neighbor_exchange import neighbor_exchange
 from collectives.allgather.nvls import nvls
@@ -15,6 +16,7 @@ __all__ = [
     "bine",
     "bruck",
     "circulant",
+    "line",
     "linear",
     "neighbor_exchange",
     "nvls",

@@ -3,6 +3,7 @@
 from collectives.reduce_scatter.bine import bine
 from collectives.reduce_scatter.butterfly import butterfly
 from collectives.reduce_scatter.circulant import circulant
+from collectives.reduce_scatter.line import line
 from collectives.reduce_scatter.linear import linear
 from collectives.reduce_scatter.nvls import nvls
 from collectives.reduce_scatter.pairwise import pairwise
@@ -15,6 +16,7 @@ __all__ = [
     "bine",
     "butterfly",
     "circulant",
+    "line",
     "linear",
     "nvls",
     "pairwise",
