@@ -638,7 +638,8 @@ def readme_blocks(language):
 
 def test_the_readme_s_commands_run(commsim, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    mine, plain, from_python = readme_blocks("python")
+    on_ranks, mine, plain, from_python = readme_blocks("python")
+    compile(on_ranks, "README.md", "exec")  # tests/ranks/calls_on_ranks.py runs such calls
     Path("mine.py").write_text(mine)
     Path("plain.py").write_text(plain)
     exec(from_python, {})
@@ -646,8 +647,8 @@ def test_the_readme_s_commands_run(commsim, tmp_path, monkeypatch):
     here = [line.split()[1:] for line in lines if line.startswith("commsim")]
     assert len(here) > 6
     for words in here:
-        if words[0] == "validate":
-            continue  # needs what real ranks measured: tests/test_mpi.py goes that way
+        if words[0] in ("validate", "testbed"):
+            continue  # need what real ranks measured, and rights: tests/test_mpi.py and test_testbed.py go that way
         code, out, err = commsim(*words)
         assert code == 0, err
         assert out or words[0] == "steps"
