@@ -1,6 +1,8 @@
-"""Options that a collective does not have: refused, instead of silently without effect."""
+"""Options that mean nothing or cannot be written to: refused, instead of silently without effect."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +11,18 @@ from commsim.errors import InputError
 from commsim.simulate import item_bytes
 
 REDUCIBLE = "iuf"  # numpy's kinds of types: integers and floats
+
+
+def require_file(path: Path | None, *endings: str, option: str = "") -> None:
+    """Check that a file that was asked for can be written.
+
+    Raises
+    ------
+    InputError
+        For another ending, or a folder that does not exist; names the `option`.
+    """
+    if path is not None and (path.suffix not in endings or not path.parent.is_dir()):
+        raise InputError(f"{option}{path}: must be a {' or '.join(endings)} file in a folder that exists")
 
 
 def require_meaning(collective: Collective, *, root: int = 0, op: str = "sum", dtype: str = "float32") -> None:

@@ -18,7 +18,7 @@ from commsim.errors import InputError
 from commsim.units import parse_bytes
 from experiments.choose import acceptor, chosen, proven
 from experiments.figures.steps import steps
-from experiments.figures.style import save, save_small
+from experiments.figures.style import save_as, save_small
 from experiments.options import require_meaning
 
 FOLDER = Path(__file__).parents[1] / "docs" / "algorithms"
@@ -209,7 +209,7 @@ def draw(
         raise InputError(f"-a and --file name several algorithms ({names}); a picture has one")
     proven(choice, n_ranks, [n_bytes], groups, root=root)
     figure = steps(choice.algorithms[0], n_ranks, n_bytes=n_bytes, groups=groups, root=root, window=_window(window))
-    save(figure, output.parent, output.stem, endings=(output.suffix[1:],))
+    save_as(figure, output)
 
 
 def _window(text: str | None) -> tuple[int, int] | None:

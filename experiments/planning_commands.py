@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -56,10 +56,9 @@ def plan(
     from experiments.progress import track
     from experiments.scaling import rank_counts
     from experiments.scaling.output import facts_of, formats
-    from experiments.table import terminal_width
-    from experiments.training_commands import drawable, training_of
+    from experiments.training_commands import drawable, show, training_of
 
-    on_screen, in_file = formats(style, output)
+    styles = formats(style, output)
     drawable(figure)
     if not samples > 0:
         raise InputError(f"--samples {samples:g} must be above zero")
@@ -83,11 +82,9 @@ def plan(
         facts["chosen"] = "none: no option is within --budget and --target"
     else:
         facts["chosen"] = f"{best.system.name}: {parts_of_bill(best)}"
-    if output is not None and in_file is not None:
-        output.write_text(text(found, left_out, best, worth, facts, in_file))
     if figure is not None:
         from experiments.figures.planning import pareto
-        from experiments.figures.style import save
+        from experiments.figures.style import save_as
 
-        save(pareto(found, best), figure.parent, figure.stem, [figure.suffix[1:]])
-    sys.stdout.write(text(found, left_out, best, worth, facts, on_screen, terminal_width()))
+        save_as(pareto(found, best), figure)
+    show(partial(text, found, left_out, best, worth, facts), styles, output)

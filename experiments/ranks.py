@@ -22,7 +22,7 @@ from experiments.calibrate import draw, places, require_ranks, require_sizes, sa
 from experiments.choose import ALL, LIBRARY, Choice, acceptor, chosen, proven
 from experiments.left_out import LeftOut
 from experiments.measure import Case, host_facts, run_case
-from experiments.options import require_meaning
+from experiments.options import require_file, require_meaning
 from experiments.output import formatter
 from experiments.progress import say
 from experiments.sizes import volume
@@ -198,9 +198,8 @@ def calibrate_on_ranks(
     with all_or_none(comm):
 
         def prepare() -> System | None:
-            for file, ending in ((path, ".toml"), *([(figure, ".png")] if figure else [])):
-                if file.suffix != ending or not file.parent.is_dir():
-                    raise InputError(f"{file}: must be a {ending} file in a folder that exists")
+            require_file(path, ".toml")
+            require_file(figure, ".png")
             if iterations < 1:
                 raise InputError(f"-n {iterations} must be at least 1")
             require_sizes(largest)

@@ -33,10 +33,10 @@ def show(
     machine = topologies.find(system)
     sys.stdout.write(described(machine))
     if output is not None:
-        from experiments.figures.style import save
+        from experiments.figures.style import save_as
         from experiments.figures.topology import network
 
-        save(network(machine, width), output.parent, output.stem, [output.suffix[1:]])
+        save_as(network(machine, width), output)
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +71,19 @@ def drawable(figure: Path | None) -> None:
         raise InputError(f"--figure {figure}: a figure is a .svg, .png or .pdf in a folder that exists")
 
 
+def show(text: Callable[..., str], styles: tuple[str, str | None], output: Path | None) -> None:
+    """Write results to the file that was asked for, and print them as wide as the terminal.
+
+    `text` takes the name of a format and a width; `styles` are those of the screen and of the file.
+    """
+    from experiments.table import terminal_width
+
+    on_screen, in_file = styles
+    if output is not None and in_file is not None:
+        output.write_text(text(in_file))
+    sys.stdout.write(text(on_screen, terminal_width()))
+
+
 def train(
     workload: Workload,
     system: SystemSpec,
@@ -94,27 +109,24 @@ def train(
     import topologies
     from commsim.errors import InputError
     from experiments.scaling.output import formats, step_text
-    from experiments.table import terminal_width
     from experiments.training import simulate_step
     from experiments.training.trace import chrome_trace
 
-    on_screen, in_file = formats(style, output)
+    styles = formats(style, output)
     drawable(figure)
     if trace is not None and (trace.suffix != ".json" or not trace.parent.is_dir()):
         raise InputError(f"--trace {trace}: give a FILE.json in a folder that exists")
     source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
     asked = training_of(workload, policy, tensor, pipeline, source, suffered, model)
     step = simulate_step(asked, topologies.find(system), batch, ranks)
-    if output is not None and in_file is not None:
-        output.write_text(step_text(step, in_file))
     if trace is not None:
         trace.write_text(chrome_trace(step))
     if figure is not None:
-        from experiments.figures.style import save
+        from experiments.figures.style import save_as
         from experiments.figures.training import timeline
 
-        save(timeline(step), figure.parent, figure.stem, [figure.suffix[1:]])
-    sys.stdout.write(step_text(step, on_screen, terminal_width()))
+        save_as(timeline(step), figure)
+    show(partial(step_text, step), styles, output)
 
 
 def scale(
@@ -149,9 +161,8 @@ def scale(
     from experiments.scaling import Curve, Point, rank_counts, scaled
     from experiments.scaling.curve import system_for
     from experiments.scaling.output import curve_text, facts_of, formats
-    from experiments.table import terminal_width
 
-    on_screen, in_file = formats(style, output)
+    styles = formats(style, output)
     drawable(figure)
     counts, strong = rank_counts(ranks), global_batch is not None
     source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
@@ -165,14 +176,12 @@ def scale(
     if not points:
         raise InputError(f"no number of ranks is possible: {left_out[0][0]}: {left_out[0][1]}")
     curve, facts = Curve(points, left_out, strong), {"system": system, **facts_of(points[0].step)}
-    if output is not None and in_file is not None:
-        output.write_text(curve_text(curve, facts, in_file))
     if figure is not None:
-        from experiments.figures.style import save
+        from experiments.figures.style import save_as
         from experiments.figures.training import scaling_curve
 
-        save(scaling_curve(curve), figure.parent, figure.stem, [figure.suffix[1:]])
-    sys.stdout.write(curve_text(curve, facts, on_screen, terminal_width()))
+        save_as(scaling_curve(curve), figure)
+    show(partial(curve_text, curve, facts), styles, output)
 
 
 def register(app: typer.Typer) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 from experiments.listing import Wanted, listed
+from experiments.marks import between_marks
 
 PAGE = Path(__file__).parents[1] / "docs" / "workloads.md"
 COLUMNS = {
@@ -19,7 +19,6 @@ COLUMNS = {
     "flops": "forward FLOPs of a sample",
     "sample": "sample",
 }
-TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def table() -> str:
@@ -40,7 +39,7 @@ def _cell(value: object) -> str:
 
 def with_table(page: str) -> str:
     """The page with the table as it is now."""
-    return TABLE.sub(lambda _: table(), page)
+    return between_marks(page, "table", table())
 
 
 def main() -> None:

@@ -64,4 +64,4 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     from experiments import figures
 
     figure = figures.calibration(*noted(rows), title)
-    figures.save(figure, path.parent, path.stem, ("png",))
+    figures.save_as(figure, path)

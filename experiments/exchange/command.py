@@ -16,6 +16,7 @@ from experiments.exchange.compute import Asked
 from experiments.exchange.ranks import exchange_on_ranks, require_same_losses
 from experiments.exchange.report import Prediction, as_text, prediction
 from experiments.exchange.results import Exchange, Exchanged, as_json, results_of
+from experiments.options import require_file
 from experiments.output import provenance
 from experiments.progress import say
 from experiments.ranks import agreed, all_or_none
@@ -41,8 +42,7 @@ def run(
         def prepare() -> tuple[Asked, System | None]:
             if style not in FORMATS:
                 raise unknown_name("format", style, FORMATS)
-            if output is not None and (output.suffix != ".json" or not output.parent.is_dir()):
-                raise InputError(f"-o {output}: must be a .json file in a folder that exists")
+            require_file(output, ".json", option="-o ")
             if check is not None and check < 1:
                 raise InputError(f"--check {check}: at least one step is trained")
             return Asked(**words), None if predict is None else topologies.find(predict)

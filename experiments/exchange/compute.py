@@ -9,10 +9,10 @@ from math import isfinite
 from commsim.errors import InputError
 from commsim.units import format_time_short
 from experiments.policies import Compute
+from experiments.training.compute import BACKWARD
 from experiments.workloads import RESNET50_IMAGES_PER_S, Workload, find
 
-BACKWARD_OVER_FORWARD = 2  # two products for each of the forward pass: by the input, and by the weight
-SUSTAINED_FLOPS = RESNET50_IMAGES_PER_S * (1 + BACKWARD_OVER_FORWARD) * (find("resnet50").forward_flops or 0)
+SUSTAINED_FLOPS = RESNET50_IMAGES_PER_S * (1 + BACKWARD) * (find("resnet50").forward_flops or 0)
 """FLOP/s: ResNet-50 on one A100 80GB, mixed precision (NVIDIA DeepLearningExamples, 3410.52 images/s), 83.7 T."""
 
 LEARNING_SAMPLES, IMAGES, SEQUENCES = 32, 256, 1
@@ -99,7 +99,7 @@ def compute_of(asked: Asked, workload: Workload) -> Compute:
     if workload.forward_flops is None:
         raise InputError(f"{workload.name}: its FLOPs are not known; say how long a step computes: --compute 50ms")
     flops, samples = asked.flops or SUSTAINED_FLOPS, asked.samples(workload, learns=False)
-    step_s = (1 + BACKWARD_OVER_FORWARD) * workload.forward_flops * samples / flops
+    step_s = (1 + BACKWARD) * workload.forward_flops * samples / flops
     rate = f"{flops / 1e12:.3g} TFLOP/s" + ("" if asked.flops else ", what ResNet-50 sustains on an A100 (ASSUMED)")
     source = f"emulated, {format_time_short(step_s)} a step: {samples} samples a rank at {rate}"
     return _shared_out(workload, shares, step_s, source)
@@ -114,6 +114,6 @@ def _shares(workload: Workload) -> tuple[Sequence[float], str]:
 
 
 def _shared_out(workload: Workload, shares: Sequence[float], step_s: float, source: str) -> Compute:
-    forward_s = step_s / (1 + BACKWARD_OVER_FORWARD)
+    forward_s = step_s / (1 + BACKWARD)
     forward = tuple(share * forward_s for share in shares)
-    return Compute(workload, forward, tuple(BACKWARD_OVER_FORWARD * one for one in forward), source=source)
+    return Compute(workload, forward, tuple(BACKWARD * one for one in forward), source=source)

@@ -37,6 +37,7 @@ from experiments.figures.style import (
     percent,
     plot,
     save,
+    save_as,
     size_axis,
     styled,
     unique,
@@ -52,6 +53,7 @@ __all__ = [
     "predicted_against_measured",
     "predicted_and_measured",
     "save",
+    "save_as",
     "scaling",
 ]
 

@@ -115,6 +115,11 @@ def save(figure: Figure, folder: Path, name: str, endings: Sequence[str] = ("png
     return paths
 
 
+def save_as(figure: Figure, path: Path) -> None:
+    """Write the one file that was asked for, in the form that its ending says."""
+    save(figure, path.parent, path.stem, (path.suffix.removeprefix("."),))
+
+
 def save_small(figure: Figure, path: Path) -> None:
     """Write one SVG whose texts stay texts, a third as large: for pages in a repository, of which there are many."""
     with _project_style(), matplotlib.rc_context({"svg.fonttype": "none", "svg.image_inline": True}):

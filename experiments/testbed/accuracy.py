@@ -21,11 +21,11 @@ from commsim.errors import InputError
 from commsim.units import format_bytes, format_time
 from experiments.choose import LIBRARY
 from experiments.comparison import Comparison
+from experiments.marks import between_marks
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "testbed"
 PAGE = ROOT / "docs" / "accuracy.md"
-BEGIN, END = "<!-- testbed: begin -->", "<!-- testbed: end -->"
 FABRICS = {
     "star": "star",
     "tree_1to1": "two leaves, 1:1",
@@ -202,18 +202,8 @@ def _library(found: Sequence[Case]) -> Iterator[str]:
 
 
 def replaced(page: str, text: str) -> str:
-    """The page with this section between its marks.
-
-    Raises
-    ------
-    InputError
-        If the page has no marks.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise InputError(f"docs/accuracy.md has no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+    """The page with this section between its marks."""
+    return between_marks(page, "testbed", f"\n{text}\n")
 
 
 def main() -> None:

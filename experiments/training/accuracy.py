@@ -6,7 +6,6 @@ the rows that are scored, but for what a table names.
 
 from __future__ import annotations
 
-import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ import topologies
 from commsim import System
 from commsim.units import format_time
 from experiments import policies, workloads
+from experiments.marks import between_marks
 from experiments.training import ComputeSource, Conditions, Training, simulate_step
 from experiments.training.published import rows_of, source_of
 
@@ -31,7 +31,6 @@ HOROVOD = "horovod:cycle=1ms"
 """ASSUMED (2026-11), from memory: 1 ms is Horovod's default since 0.19."""
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
-SECTION = re.compile(r"(?<=<!-- training -->\n).*?(?=<!-- end of training -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -318,8 +317,7 @@ MOST_ROWS = 24
 
 def main() -> None:
     """Write the section."""
-    text = PAGE.read_text()
-    PAGE.write_text(SECTION.sub(lambda _: section(), text))
+    PAGE.write_text(between_marks(PAGE.read_text(), "training", section()))
     sys.stdout.write(f"training in {PAGE}\n")
 
 

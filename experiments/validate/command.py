@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import topologies
-from commsim.errors import InputError
 from experiments.comparison import Comparison
 from experiments.exchange.report import steps_text
+from experiments.options import require_file
 from experiments.table import terminal_width
 from experiments.validate.compare import compare, report
 from experiments.validate.files import Told, read_measured
@@ -38,8 +38,7 @@ def validated(
         For files that cannot be read or written, or if no row can be predicted.
     """
     for path, endings in ((figure, FIGURES), (output, (".csv",))):
-        if path is not None and (path.suffix not in endings or not path.parent.is_dir()):
-            raise InputError(f"{path}: must be a {' or '.join(endings)} file in a folder that exists")
+        require_file(path, *endings)
     results = [result for path in files for result in read_measured(path, told)]
     machine = topologies.find(system)
     done = compare(results, machine, stand_in=stand_in, **options)
@@ -67,4 +66,4 @@ def _draw(rows: Sequence[Comparison], path: Path, system: str) -> None:
     from experiments import figures
 
     drawn = figures.predicted_against_measured(rows, f"predicted on {Path(system).name}")
-    figures.save(drawn, path.parent, path.stem, (path.suffix.removeprefix("."),))
+    figures.save_as(drawn, path)
