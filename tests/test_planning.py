@@ -44,6 +44,8 @@ def test_who_trains_faster_costs_more_and_the_choice_follows_the_limits():
     asked = question()
     found = list(options(asked, ["dgx_a100", TREE], [8, 16], read_prices()))
     assert len(found) == 4
+    for one in found:  # a million samples, paid by the hour
+        assert one.cost_usd == pytest.approx(1e6 / one.step.samples_per_s / 3600 * one.bill.per_hour_usd)
     front = on_front(found)
     times, costs = [one.time_s for one in front], [one.cost_usd for one in front]
     assert times == sorted(times)
@@ -103,6 +105,9 @@ def test_plan_tells_the_choice_and_what_buys_most(commsim, tmp_path):
 
 
 def test_the_slowest_of_many_and_medians_of_a_set():
+    varied = Conditions(straggler=2.0, variation=0.1)
+    assert varied.slowest(1) == varied
+    assert varied.slowest(8).straggler == pytest.approx(2 * (1 + 0.1 * expected_largest(8)))
     assert expected_largest(1) == 0
     assert expected_largest(4) == pytest.approx(1.029, rel=0.025)  # tables of normal order statistics
     assert expected_largest(64) == pytest.approx(2.344, rel=0.025)

@@ -10,6 +10,7 @@ from experiments.policies import Compute, find
 from experiments.policies.step import Call
 from experiments.scaling import rank_counts
 from experiments.training import ComputeSource, Conditions, Parallel, Training, simulate_step
+from experiments.training.accelerators import ACCELERATORS
 from experiments.training.costs import Costs, by_loads
 from experiments.training.parallel import cut, shared
 from experiments.training.pipeline import one_forward_one_backward
@@ -232,3 +233,13 @@ def test_scale_prints_a_curve_and_what_could_not_be(commsim, tmp_path):
     assert rank_counts("1:10") == [1, 2, 4, 8, 10]
     assert rank_counts("2:10:3") == [2, 5, 8, 10]
     assert rank_counts("4,2") == [2, 4]
+
+
+def test_a_layer_takes_its_flops_over_the_sustained_rate_and_twice_as_long_backwards():
+    network, accelerator = workload_named("resnet50"), ACCELERATORS["A100"]
+    compute = ComputeSource(rate_flop_per_s=1e12).times(network, 10, accelerator)
+    assert sum(compute.forward_s) == pytest.approx(10 * network.forward_flops / 1e12)
+    assert sum(compute.backward_s) == pytest.approx(2 * sum(compute.forward_s))
+    sustained = ComputeSource().times(network, 3410, accelerator)
+    assert sum(sustained.forward_s + sustained.backward_s) == pytest.approx(1.0, rel=0.02)  # as published
+    assert "0.4 of" in ComputeSource().times(workload_named("bert"), 1, accelerator).source

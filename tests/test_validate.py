@@ -8,6 +8,7 @@ import pytest
 import topologies
 from commsim.errors import InputError
 from experiments.comparison import Comparison
+from experiments.options import require_file
 from experiments.validate import Limits, Told, compare, read_measured, verdict
 from experiments.validate.verdict import by_size, extrapolated, winners
 
@@ -165,3 +166,11 @@ def test_the_command_writes_rows_and_a_figure(tmp_path, monkeypatch, capsys):
     code, _, err = run("--limit-median", "0.01")
     assert (code, err.count("\n"), "above --limit-median 0.01" in err) == (1, 1, True)
     assert run("--figure", "v.gif")[0] == 2
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_done(tmp_path):
+    require_file(None, ".csv")
+    require_file(tmp_path / "rows.csv", ".csv", ".json")
+    for path in (tmp_path / "rows.gif", tmp_path / "nowhere" / "rows.csv"):
+        with pytest.raises(InputError, match=r"-o .*: must be a \.csv or \.json file in a folder that exists"):
+            require_file(path, ".csv", ".json", option="-o ")
