@@ -37,6 +37,10 @@ class ImpossibleResultError(CommsimError, ArithmeticError):
     """A predicted time is below a physical bound."""
 
 
+class LimitError(CommsimError, ArithmeticError):
+    """A figure is beyond a limit that the user gave."""
+
+
 class ExecutionError(CommsimError, RuntimeError):
     """Real ranks could not be started, or failed."""
 

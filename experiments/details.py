@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from commsim.errors import InputError
 from commsim.result import Result
 from commsim.topology import Floats, Topology
 from commsim.traffic import tier_loads
 from commsim.units import format_bytes, format_volume
+from experiments.options import require_file
 from experiments.table import Column
 
 SHORTEST = 8  # characters that a name keeps in a narrow terminal
@@ -80,8 +80,7 @@ class Details:
 
     def __post_init__(self) -> None:
         for word, path in (("links", self.links), ("timeline", self.timeline)):
-            if path is not None and (path.suffix != ".csv" or not path.parent.is_dir()):
-                raise InputError(f"--{word} {path}: give a FILE.csv in a folder that exists")
+            require_file(path, ".csv", option=f"--{word} ")
 
     def text(self, results: Iterable[Result], topology: Topology, width: int | None) -> str:
         """The tables of all results."""

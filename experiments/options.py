@@ -10,6 +10,7 @@ from commsim.collective import Collective
 from commsim.errors import InputError
 from commsim.simulate import item_bytes
 
+FIGURES = (".svg", ".png", ".pdf")
 REDUCIBLE = "iuf"  # numpy's kinds of types: integers and floats
 
 

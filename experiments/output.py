@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -77,16 +77,25 @@ FORMATS: dict[str, Callable[[Sequence[Result], Facts, Sequence[LeftOut], int | N
 ENDINGS = {".csv": "csv", ".json": "json", ".txt": "table"}
 
 
-def formatter(name: str, output: Path | None) -> tuple[str, str | None]:
-    """Names of the formats for the screen and for the file.
+def formatter(name: str, output: Path | None, known: Collection[str] = tuple(FORMATS)) -> tuple[str, str | None]:
+    """Names of the formats for the screen and for the file, refused before anything is computed.
+
+    Parameters
+    ----------
+    name : str
+        Of the screen's.
+    output : Path or None
+        The file; its ending chooses.
+    known : collection of str
+        The formats that there are.
 
     Raises
     ------
     InputError
         For an unknown format, a file ending that none has, or a folder that does not exist.
     """
-    if name not in FORMATS:
-        raise unknown_name("format", name, FORMATS)
+    if name not in known:
+        raise unknown_name("format", name, known)
     if output is None:
         return name, None
     if output.suffix not in ENDINGS:

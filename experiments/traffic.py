@@ -14,7 +14,7 @@ import numpy as np
 from collectives.registry import find
 from commsim import System
 from commsim.disturbance import Disturbance
-from commsim.errors import InputError, unknown_name
+from commsim.errors import InputError
 from commsim.from_schedule import job_of, traffic_of
 from commsim.goal import read_goal, write_goal
 from commsim.models import MODELS
@@ -23,7 +23,7 @@ from commsim.traffic_file import read_traffic, write_traffic
 from commsim.units import format_bytes, format_count, format_time
 from experiments.details import block, busiest, link_columns, tier_columns
 from experiments.left_out import wrapped
-from experiments.output import formatter, provenance
+from experiments.output import provenance
 from experiments.table import Column
 
 GOAL_ENDING, CSV_ENDING = ".goal", ".csv"
@@ -95,28 +95,6 @@ def played(jobs: Sequence[Job], system: System, disturbance: Disturbance) -> tup
     if not disturbance.is_none:
         facts["disturbance"] = str(disturbance)
     return result, facts
-
-
-def as_text(
-    result: TrafficResult, facts: Mapping[str, Any], system: System, style: str, top: int, width: int | None = None
-) -> str:
-    """The result in one of the formats: a table, or the messages as CSV or JSON.
-
-    Raises
-    ------
-    UnknownNameError
-        For another format.
-    """
-    if style not in FORMATS:
-        raise unknown_name("format", style, FORMATS)
-    return FORMATS[style](result, facts, system, top, width)
-
-
-def formats(style: str, output: Path | None) -> tuple[str, str | None]:
-    """Names of the formats for the screen and the file; refused before anything is played."""
-    if style not in FORMATS:
-        raise unknown_name("format", style, FORMATS)
-    return formatter(style, output)
 
 
 def _csv(result: TrafficResult, facts: Mapping[str, Any], system: System, top: int, width: int | None) -> str:

@@ -78,7 +78,7 @@ def test_links_tiers_and_messages_are_told_on_demand(commsim, tmp_path):
     )
     assert carried == 2 * 30 * 2**16  # one cable leaves each node
     code, _, err = commsim(*words, "--links", "links.txt")
-    assert (code, err) == (2, "commsim: --links links.txt: give a FILE.csv in a folder that exists\n")
+    assert (code, err) == (2, "commsim: --links links.txt: must be a .csv file in a folder that exists\n")
 
 
 def test_the_price_is_shown_and_can_be_overridden(commsim):

@@ -217,7 +217,7 @@ def test_import_writes_what_simulates(tmp_path, command):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["show", "star:hosts=2,bandwidth=1GB/s,latency=0", "-o", "x.pdf"], "a drawing is a .svg or .png"),
+        (["show", "star:hosts=2,bandwidth=1GB/s,latency=0", "-o", "x.gif"], "must be a .svg or .png or .pdf"),
         (["show", "star:hosts=2,bandwidth=1GB/s,latency=0", "-o", "x.png", "--width", "0"], "--width 0"),
         (["show", "sta:hosts=2"], "did you mean 'star'"),
         (["import", str(DATA / "nccl_hgx_h100.xml"), "-o", "x.json"], "ends in .toml"),

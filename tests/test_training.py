@@ -196,7 +196,7 @@ def test_layers_are_shared_and_cut():
         (("train", "gpt2", "-s", "dgx_h100", "--policy", "fsdp", "--pipeline", "2"), "gathers parameters"),
         (("train", "resnet50", "-s", "star:hosts=4,bandwidth=1GB/s,latency=1us"), "is not known: say --rate"),
         (("train", "resnet50", "-s", "dgx_h100", "--rate", "1TFLOP/s", "--throughput", "3"), "give one"),
-        (("train", "resnet50", "-s", "dgx_h100", "--trace", "x.txt"), "FILE.json"),
+        (("train", "resnet50", "-s", "dgx_h100", "--trace", "x.txt"), "must be a .json"),
         (("scale", "resnet50", "-s", "dgx_h100", "--ranks", "4:2:1:1"), "write FIRST:LAST"),
         (("scale", "resnet50", "-s", "dgx_h100", "--ranks", "4", "--global-batch", "2"), "smaller than 4 copies"),
     ],

@@ -6,26 +6,18 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from commsim.errors import InputError, unknown_name
+from commsim.errors import InputError
 from commsim.units import format_count, format_time
 from experiments.details import block
 from experiments.left_out import wrapped
-from experiments.output import formatter, provenance
+from experiments.output import provenance
 from experiments.scaling.curve import Curve, Point
 from experiments.table import Column
 from experiments.training import StepResult
 
 FORMATS = ("table", "csv", "json")
-
-
-def formats(style: str, output: Path | None) -> tuple[str, str | None]:
-    """Names of the formats for the screen and for the file; errors as those of the other commands."""
-    if style not in FORMATS:
-        raise unknown_name("format", style, FORMATS)
-    return formatter(style, output)
 
 
 def facts_of(step: StepResult) -> dict[str, str]:

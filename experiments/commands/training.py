@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from experiments.commands.printing import show
 
 if TYPE_CHECKING:
     from experiments.training import Training
@@ -63,27 +63,6 @@ def training_of(
     )
 
 
-def drawable(figure: Path | None) -> None:
-    """Refuse a figure that cannot be written."""
-    from commsim.errors import InputError
-
-    if figure is not None and (figure.suffix not in (".svg", ".png", ".pdf") or not figure.parent.is_dir()):
-        raise InputError(f"--figure {figure}: a figure is a .svg, .png or .pdf in a folder that exists")
-
-
-def show(text: Callable[..., str], styles: tuple[str, str | None], output: Path | None) -> None:
-    """Write results to the file that was asked for, and print them as wide as the terminal.
-
-    `text` takes the name of a format and a width; `styles` are those of the screen and of the file.
-    """
-    from experiments.table import terminal_width
-
-    on_screen, in_file = styles
-    if output is not None and in_file is not None:
-        output.write_text(text(in_file))
-    sys.stdout.write(text(on_screen, terminal_width()))
-
-
 def train(
     workload: Workload,
     system: SystemSpec,
@@ -107,15 +86,15 @@ def train(
 ) -> None:
     """Simulate a training step: compute, gradient exchange on the system, and what of it is exposed."""
     import topologies
-    from commsim.errors import InputError
-    from experiments.scaling.output import formats, step_text
+    from experiments.options import FIGURES, require_file
+    from experiments.output import formatter
+    from experiments.scaling.output import FORMATS, step_text
     from experiments.training import simulate_step
     from experiments.training.trace import chrome_trace
 
-    styles = formats(style, output)
-    drawable(figure)
-    if trace is not None and (trace.suffix != ".json" or not trace.parent.is_dir()):
-        raise InputError(f"--trace {trace}: give a FILE.json in a folder that exists")
+    styles = formatter(style, output, FORMATS)
+    require_file(figure, *FIGURES, option="--figure ")
+    require_file(trace, ".json", option="--trace ")
     source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
     asked = training_of(workload, policy, tensor, pipeline, source, suffered, model)
     step = simulate_step(asked, topologies.find(system), batch, ranks)
@@ -157,13 +136,15 @@ def scale(
     The system grows node by node, unless it says nodes=….
     """
     from commsim.errors import InputError
+    from experiments.options import FIGURES, require_file
+    from experiments.output import formatter
     from experiments.progress import track
     from experiments.scaling import Curve, Point, rank_counts, scaled
     from experiments.scaling.curve import system_for
-    from experiments.scaling.output import curve_text, facts_of, formats
+    from experiments.scaling.output import FORMATS, curve_text, facts_of
 
-    styles = formats(style, output)
-    drawable(figure)
+    styles = formatter(style, output, FORMATS)
+    require_file(figure, *FIGURES, option="--figure ")
     counts, strong = rank_counts(ranks), global_batch is not None
     source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
     asked = training_of(workload, policy, tensor, pipeline, source, suffered, model)
@@ -182,9 +163,3 @@ def scale(
 
         save_as(scaling_curve(curve), figure)
     show(partial(curve_text, curve, facts), styles, output)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    app.command()(train)
-    app.command()(scale)

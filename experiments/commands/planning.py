@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from experiments.training_commands import (
+from experiments.commands.printing import show
+from experiments.commands.training import (
     Batch,
     Dtype,
     Figure,
@@ -20,6 +21,7 @@ from experiments.training_commands import (
     Rate,
     Tensor,
     Workload,
+    training_of,
 )
 
 Systems = Annotated[list[str], typer.Option("-s", "--system", help="NAME:key=value,… or FILE.toml; repeatable")]
@@ -50,16 +52,17 @@ def plan(
     """Compare machines for a training: time, cost, price, power, and which change buys most."""
     from commsim.errors import InputError, RefusedError
     from commsim.units import parse_money, parse_time
+    from experiments.options import FIGURES, require_file
+    from experiments.output import formatter
     from experiments.planning import Option, Question, changes, options, read_prices
     from experiments.planning.options import chosen
     from experiments.planning.output import parts_of_bill, text
     from experiments.progress import track
     from experiments.scaling import rank_counts
-    from experiments.scaling.output import facts_of, formats
-    from experiments.training_commands import drawable, show, training_of
+    from experiments.scaling.output import FORMATS, facts_of
 
-    styles = formats(style, output)
-    drawable(figure)
+    styles = formatter(style, output, FORMATS)
+    require_file(figure, *FIGURES, option="--figure ")
     if not samples > 0:
         raise InputError(f"--samples {samples:g} must be above zero")
     asked = training_of(workload, policy, tensor, pipeline, (compute_dtype, rate, None, None), ("0%", 1.0, "0s"), model)

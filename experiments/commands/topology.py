@@ -18,16 +18,16 @@ SystemSpec = Annotated[str, typer.Argument(metavar="SYSTEM", help="NAME:key=valu
 @app.command()
 def show(
     system: SystemSpec,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="draw it: FILE.svg or FILE.png")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="draw it: FILE.svg, .png or .pdf")] = None,
     width: Annotated[float, typer.Option("--width", help="of the drawing, in inches")] = 6.0,
 ) -> None:
     """Print devices, switches, links by class, degree, diameter, bisection and taper; draw it with -o."""
     import topologies
     from commsim.errors import InputError
+    from experiments.options import FIGURES, require_file
     from experiments.topology import described
 
-    if output is not None and output.suffix not in (".svg", ".png"):
-        raise InputError(f"-o {output}: a drawing is a .svg or .png")
+    require_file(output, *FIGURES, option="-o ")
     if not 2 <= width <= 40:
         raise InputError(f"--width {width:g}: it must be 2 to 40 inches")
     machine = topologies.find(system)

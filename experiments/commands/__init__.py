@@ -1,0 +1,1 @@
+"""The commands of ``commsim``: each parses what was written, calls the packages and prints."""
