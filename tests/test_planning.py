@@ -8,10 +8,10 @@ from experiments import policies, workloads
 from experiments.planning import Question, changes, on_front, options, read_prices
 from experiments.planning.options import chosen
 from experiments.planning.prices import parts_of
-from experiments.training import ComputeSource, Training
-from experiments.training.accuracy import Scored, Set, fitted_bandwidth
+from experiments.training import ComputeSource, Training, sets
 from experiments.training.play import Conditions, expected_largest
 from experiments.training.published import rows_of
+from experiments.training.sets import Scored, Set, fitted_bandwidth
 
 TREE = "xgft:down=4x4,up=1x2,bandwidth=10GB/s,latency=1us"
 
@@ -114,6 +114,22 @@ def test_the_slowest_of_many_and_medians_of_a_set():
     assert Conditions(variation=0.02).slowest(4).straggler == pytest.approx(1.021, abs=1e-3)
     rows = (Scored("a", 2, 0.9, 0.92, 0.8), Scored("a", 4, 0.8, 0.81, 0.6), Scored("a", 8, 0.7, 0.6, 0.7))
     assert Set("set", "", "", rows).errors == pytest.approx((2.0, 20.0, 10.0))
+
+
+def test_what_is_fixed_of_a_training_is_seen_on_single_nodes_alone(monkeypatch):
+    fixed_s = sets.abci_fixed_s()
+    assert 900 < fixed_s < 1050
+    rows = {name: rows_of(name) for name in ("abci2_resnet50_horovod_scaling", "abci2_resnet50_single_node_ips")}
+    for row in rows["abci2_resnet50_horovod_scaling"]:
+        if row["nodes"] != "1":
+            row["train_s"] = "1"
+    monkeypatch.setattr(sets, "rows_of", rows.__getitem__)
+    assert sets.abci_fixed_s() == fixed_s
+
+
+def test_a_gpu_that_was_not_measured_goes_by_flops():
+    assert sets.p100_per_s("VGG16") == 132
+    assert sets.p100_per_s("ResNet-101") == pytest.approx(95.6 * 23.03 / 15.60, rel=1e-3)
 
 
 def test_the_bandwidth_is_fitted_on_four_gpus_alone():
