@@ -251,7 +251,7 @@ def p100_per_s(model: str) -> float:
     found = {row["model"]: row for row in _one_node_p100()}
     if model in found:
         return float(found[model]["images_per_s"])
-    flops = [_workload(name).forward_flops for name in ("resnet152", P100[model])]
+    flops = [sum(layer.forward_flops for layer in _workload(name).layers) for name in ("resnet152", P100[model])]
     return float(found["ResNet-152"]["images_per_s"]) * flops[0] / flops[1]
 
 
