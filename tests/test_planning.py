@@ -5,9 +5,11 @@ import pytest
 import topologies
 from commsim.errors import InputError, UnknownNameError
 from experiments import policies, workloads
+from experiments.details import block
 from experiments.planning import Question, changes, on_front, options, read_prices
 from experiments.planning.options import chosen
 from experiments.planning.prices import parts_of
+from experiments.table import Column
 from experiments.training import ComputeSource, Training, sets
 from experiments.training.play import Conditions, expected_largest
 from experiments.training.published import rows_of
@@ -137,3 +139,15 @@ def test_the_bandwidth_is_fitted_on_four_gpus_alone():
     changed = [{**row, "gpu8": "1", "gpu16": "1", "gpu32": "1"} for row in rows]
     candidates = (3e9, 6e9, 12e9)
     assert fitted_bandwidth(rows, candidates) == fitted_bandwidth(changed, candidates) == 6e9
+
+
+@pytest.mark.parametrize("width", [1, 30, 47, 60])
+def test_a_table_that_does_not_fit_is_cut_as_far_as_its_titles(width):
+    columns = [
+        Column("", "", ["*"], 2),
+        Column("system", "", ["dgx_h100:nodes=128"], 0, left=True),
+        Column("bottleneck of it", "", ["node0.gpu0->node0.nvswitch"], 0, left=True),
+    ]
+    lines = block(columns, width)
+    assert max(map(len, lines)) <= max(width, len("    system…   bottleneck of it") + 6)
+    assert "bottleneck of it" in lines[0]

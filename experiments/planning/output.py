@@ -83,6 +83,7 @@ def _columns(found: Sequence[Option], front: Sequence[Option], best: Option | No
         Column("costs", "", [format_money(one.cost_usd) for one in found], 0),
         Column("price", "", [format_money(b.price_usd) if b.price_usd is not None else "rented" for b in bills], 0),
         Column("power", "", [f"{b.watts / 1000:.1f} kW" if b.watts is not None else "-" for b in bills], 0),
+        Column("bottleneck of the exchange", "", [one.step.main_bottleneck or "-" for one in found], 0, left=True),
     ]
 
 

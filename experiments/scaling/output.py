@@ -65,6 +65,7 @@ def row_of(step: StepResult) -> dict[str, Any]:
         "efficiency": step.efficiency,
         "samples_per_s": step.samples_per_s,
         "algorithm": step.main_algorithm,
+        "bottleneck": step.main_bottleneck,
         "compute": step.compute_source,
     }
 
@@ -107,6 +108,7 @@ def _columns(points: Sequence[Point]) -> list[Column]:
         Column("samples/s", "", [f"{step.samples_per_s:.6g}" for step in steps], 0),
         Column("efficiency", "", [f"{100 * point.efficiency:.1f} %" for point in points], 0),
         Column("algorithm", "", [step.main_algorithm.partition(":")[0] or "-" for step in steps], 0, left=True),
+        Column("its bottleneck", "", [step.main_bottleneck or "-" for step in steps], 0, left=True),
     ]
 
 
@@ -153,6 +155,7 @@ def _calls(step: StepResult) -> list[Column]:
         Column(
             "algorithm", "", [step.algorithms.get(kind, "").partition(":")[0] or "-" for kind in ordered], 0, left=True
         ),
+        Column("bottleneck", "", [step.bottlenecks.get(kind, "") or "-" for kind in ordered], 0, left=True),
     ]
 
 

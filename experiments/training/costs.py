@@ -147,6 +147,10 @@ class Costs:
         """That it is done with; empty where a rank is alone."""
         return "" if self._alone(call) else self.timed(call).algorithm
 
+    def bottleneck(self, call: Call) -> str:
+        """Its busiest link; empty where a rank is alone."""
+        return "" if self._alone(call) else self.timed(call).bottleneck
+
     def timed(self, call: Call) -> Timed:
         """At the nearest size that is timed."""
         return self._timed(kind_of(call), self._around(call, self.n_bytes(call))[1])
@@ -297,14 +301,6 @@ class Costs:
         small, large = (self.time_s(replace(call, n_bytes=size, dtype="float32")) for size in LINE_BYTES)
         per_byte_s = max(large - small, 1e-15) / (LINE_BYTES[1] - LINE_BYTES[0])
         return max(small - LINE_BYTES[0] * per_byte_s, 1e-9), 1 / per_byte_s
-
-    @cached_property
-    def bottlenecks(self) -> dict[str, str]:
-        """The busiest link of the largest call of each collective that was timed."""
-        found: dict[str, str] = {}
-        for (kind, _), timed in sorted(self._times.items(), key=lambda item: item[0][1]):
-            found[kind[0]] = timed.bottleneck
-        return found
 
 
 LINE_BYTES = (2**16, 2**24)

@@ -91,7 +91,7 @@ class StepResult:
     algorithms : mapping
         Collective and bytes to the algorithm of each call.
     bottlenecks : mapping
-        Collective to the busiest link of its largest call.
+        Collective and bytes to the busiest link of each call.
     lanes : tuple of str
         Names of the compute streams.
     """
@@ -107,7 +107,7 @@ class StepResult:
     compute_source: str
     intervals: list[Interval]
     algorithms: Mapping[tuple[str, int], str]
-    bottlenecks: Mapping[str, str]
+    bottlenecks: Mapping[tuple[str, int], str]
     lanes: tuple[str, ...]
 
     @property
@@ -135,11 +135,20 @@ class StepResult:
         """Of all ranks."""
         return self.global_batch / self.step_s
 
-    @cached_property
+    @property
     def main_algorithm(self) -> str:
         """Of the largest call that is not between tensor parallel ranks."""
-        found = {key: one for key, one in self.algorithms.items() if one}
-        return found[max(found, key=lambda key: key[1])] if found else ""
+        return self.algorithms[self._main] if self._main else ""
+
+    @property
+    def main_bottleneck(self) -> str:
+        """The busiest link of that call."""
+        return self.bottlenecks[self._main] if self._main else ""
+
+    @cached_property
+    def _main(self) -> tuple[str, int] | None:
+        found = [key for key, one in self.algorithms.items() if one]
+        return max(found, key=lambda key: key[1], default=None)
 
 
 def simulate_step(training: Training, system: System, batch: float, n_ranks: int | None = None) -> StepResult:
@@ -243,7 +252,7 @@ def _played(
     )
     done = player.play(N_STEPS)
     intervals = clipped(done.intervals, done.window_s)
-    chosen = {(placed.call.collective, placed.call.n_bytes): costs.algorithm(placed.call) for placed in calls}
+    kinds = {(placed.call.collective, placed.call.n_bytes): placed.call for placed in calls}
     busy = [sum(lane.durations_s) / training.conditions.speed for lane in lanes]
     return StepResult(
         training=training,
@@ -259,8 +268,8 @@ def _played(
         ),
         compute_source=compute.source,
         intervals=intervals,
-        algorithms=chosen,
-        bottlenecks=costs.bottlenecks,
+        algorithms={kind: costs.algorithm(call) for kind, call in kinds.items()},
+        bottlenecks={kind: costs.bottleneck(call) for kind, call in kinds.items()},
         lanes=tuple(lane.name for lane in lanes),
     )
 
