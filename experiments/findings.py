@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from commsim import Result, System
-from commsim.units import format_bytes, format_money, format_time
+from commsim.units import format_bytes, format_time
 from experiments.choose import LIBRARY
 from experiments.comparison import Comparison, Score
-from experiments.plan import PlanPoint
+from experiments.planning import Option
 from experiments.published import Published
-from experiments.workloads import RESNET50_DDP_BUCKETS
 
 
 @dataclass
@@ -30,7 +29,8 @@ class Findings:
         "allreduce", "broadcast" and "buckets" to the measured results, the library's among them.
     rows : dict
         The same names to predicted beside measured.
-    plan : list of PlanPoint
+    plan : list of Option
+        The same network on more and more nodes.
     published : Published
     curves : dict
         Algorithm to its predicted (bytes, seconds) on the published machine.
@@ -44,7 +44,7 @@ class Findings:
     published: Published
     measured: dict[str, list[Result]] = field(default_factory=dict)
     rows: dict[str, list[Comparison]] = field(default_factory=dict)
-    plan: list[PlanPoint] = field(default_factory=list)
+    plan: list[Option] = field(default_factory=list)
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
 
@@ -60,30 +60,6 @@ def drift_line(total: Score) -> str:
         f"the same messages and reductions, measured again after the runs: off by {typical} (median), {often} (90th "
         "percentile); no prediction can be better than that"
     )
-
-
-PLANNED = ("ring", "recursive_doubling", "rabenseifner", "node_split", "node_split:inter=ring")
-PLAN_COLUMNS = (
-    *("nodes", "GPUs", "exchange", "of bound", "step efficiency", "price"),
-    *("algorithm for the largest bucket", "its bottleneck"),
-)
-
-
-def plan_rows(plan: Sequence[PlanPoint]) -> list[tuple[str, ...]]:
-    """The plan as text, one row for each size of machine."""
-    return [
-        (
-            str(point.nodes),
-            str(point.n_ranks),
-            format_time(point.exchange_s),
-            f"{100 * point.bound_s / point.exchange_s:.0f} %",
-            f"{100 * point.efficiency:.2f} %",
-            format_money(point.price_usd or 0.0),
-            point.algorithms[RESNET50_DDP_BUCKETS.index(max(RESNET50_DDP_BUCKETS))],
-            point.bottleneck,
-        )
-        for point in plan
-    ]
 
 
 def comparison_rows(rows: Sequence[Comparison]) -> list[tuple[str, ...]]:

@@ -17,24 +17,30 @@ from typing import Any
 import topologies
 from collectives.mpi import refuse_two_wheels
 from collectives.registry import find
-from commsim import Algorithm, simulate
+from commsim import simulate
 from commsim.errors import InputError
-from experiments import validate
+from experiments import policies, validate, workloads
 from experiments.calibrate import drift
 from experiments.choose import LIBRARY
-from experiments.findings import PLAN_COLUMNS, PLANNED, Findings, drift_line, plan_rows
+from experiments.details import block
+from experiments.findings import Findings, drift_line
 from experiments.launch import commsim_on_ranks
 from experiments.output import read_results
-from experiments.plan import PlanPoint, scaling
+from experiments.planning import Option, Question, on_front, options, read_prices
+from experiments.planning.output import columns, row
 from experiments.progress import say, track
 from experiments.published import Published, nccl_tests
 from experiments.quickstart_report import write_all
-from experiments.workloads import RESNET50_COMPUTE_S, RESNET50_DDP_BUCKETS
+from experiments.scaling import rank_counts
+from experiments.table import terminal_width
+from experiments.training import Training
+from experiments.workloads import RESNET50_DDP_BUCKETS
 
 TIMEOUT_S = 300.0  # of the launch of real ranks, which takes about 20 s
 MEASURED = {"allreduce": "recursive_doubling,ring,rabenseifner", "broadcast": "binomial,chain,scatter_allgather"}
 SWEEP = ("-b", "8", "-e", "32MiB", "-f", "4")
-NODES = (1, 2, 4, 8, 16, 32, 64, 128)
+PLANNED = (*("resnet50", "-s", "dgx_h100", "--ranks", "8:1024"), *("--batch", "64", "--samples", "1.15e8"))
+"""What `commsim plan` is asked: 90 epochs of ImageNet, as :func:`_plan` does."""
 PUBLISHED = "nccltests_xe9680_h100_2n16"
 OVERLAID = ("ring", "recursive_doubling", "node_split")
 
@@ -68,8 +74,9 @@ def quickstart(folder: Path, n_ranks: int | None = None) -> None:
     found = _on_this_host(folder, ranks)
     say("[2/4] predicting the same from the calibration")
     _say_comparison(found)
-    say("[3/4] planning: the same gradients on 1 to 128 DGX H100 nodes")
+    say("[3/4] planning: ResNet-50 on 1 to 128 DGX H100 nodes")
     found.plan = _plan()
+    found.commands.append(shlex.join(["commsim", "plan", *PLANNED]))
     _say_plan(found.plan)
     found.curves = _curves(found.published)
     say("[4/4] figures and report")
@@ -94,9 +101,9 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
     }
     crowded = ["--allow-oversubscribed"] if n_ranks > len(os.sched_getaffinity(0)) else []
     lines = [shlex.join(["calibrate", "-o", str(host), *crowded])]
-    for name, (collective, options) in runs.items():
+    for name, (collective, sweep) in runs.items():
         algorithms = f"{MEASURED[collective]},{LIBRARY}"
-        lines.append(shlex.join(["run", collective, "-a", algorithms, *options, "-o", str(folder / f"{name}.json")]))
+        lines.append(shlex.join(["run", collective, "-a", algorithms, *sweep, "-o", str(folder / f"{name}.json")]))
     lines.append(shlex.join(["calibrate", "-o", str(again), *crowded]))
     steps.write_text("\n".join(["# mpiexec -n N commsim batch FILE", *lines, ""]))
     say(f"[1/4] on {n_ranks} real ranks: calibrate, run the collectives beside the MPI library's own, calibrate again")
@@ -123,27 +130,17 @@ def _say_comparison(found: Findings) -> None:
         _print(validate.table(rows).rstrip())
 
 
-def _planned() -> list[Algorithm]:
-    return [find("allreduce", spec) for spec in PLANNED]
+def _plan() -> list[Option]:
+    workload, system, ranks, batch, samples = PLANNED[0], *PLANNED[2::2]
+    question = Question(Training(workloads.find(workload), policies.find("ddp")), float(samples), float(batch))
+    counts = rank_counts(ranks)
+    every = track(options(question, [system], counts, read_prices()), f"simulating {system}", len(counts))
+    return [one for one in every if isinstance(one, Option)]
 
 
-def _plan() -> list[PlanPoint]:
-    points = scaling(
-        lambda nodes: topologies.find(f"dgx_h100:nodes={nodes}"),
-        NODES,
-        RESNET50_DDP_BUCKETS,
-        _planned(),
-        compute_s=RESNET50_COMPUTE_S,
-    )
-    return list(track(points, "simulating DGX H100", len(NODES)))
-
-
-def _say_plan(plan: Sequence[PlanPoint]) -> None:
-    rows = [PLAN_COLUMNS, *plan_rows(plan)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(PLAN_COLUMNS))]
-    _print("\nResNet-50's gradients on DGX H100 nodes (price ASSUMED, nodes only)")
-    for row in rows:
-        _print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+def _say_plan(plan: Sequence[Option]) -> None:
+    _print(f"\nResNet-50 on DGX H100 nodes: commsim plan {shlex.join(PLANNED)} (prices ASSUMED)")
+    _print("\n".join(block(columns(plan), terminal_width())))
 
 
 def _curves(published: Published) -> dict[str, list[tuple[int, float]]]:
@@ -157,10 +154,10 @@ def _curves(published: Published) -> dict[str, list[tuple[int, float]]]:
 
 def _tables(found: Findings, folder: Path) -> None:
     """The three CSV files."""
-    rows = [row for part in found.rows.values() for row in part]
-    _write_csv(folder / "comparison.csv", [{**vars(row), "error": row.error} for row in rows])
-    plan = [{**vars(point), "efficiency": point.efficiency} for point in found.plan]
-    _write_csv(folder / "plan.csv", [{**row, "algorithms": " ".join(row["algorithms"])} for row in plan])
+    compared = [one for part in found.rows.values() for one in part]
+    _write_csv(folder / "comparison.csv", [{**vars(one), "error": one.error} for one in compared])
+    front = on_front(found.plan)
+    _write_csv(folder / "plan.csv", [row(option, front) for option in found.plan])
     predicted = {spec: dict(points) for spec, points in found.curves.items()}
     _write_csv(
         folder / "published.csv",

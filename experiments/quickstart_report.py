@@ -12,12 +12,15 @@ from commsim.units import format_bytes, format_money, format_time
 from experiments import figures
 from experiments.calibrate import noted
 from experiments.comparison import Comparison
-from experiments.findings import PLAN_COLUMNS, PLANNED, Findings, comparison_rows, drift_line, plan_rows
+from experiments.figures.training import scaling_curve
+from experiments.findings import Findings, comparison_rows, drift_line
 from experiments.output import provenance
+from experiments.planning.output import columns, duration
 from experiments.ranks import describe
 from experiments.report import Section, Table, write_report
+from experiments.scaling import Curve
 from experiments.validate import score_line
-from experiments.workloads import RESNET50_COMPUTE_S, RESNET50_DDP_BUCKETS
+from experiments.workloads import RESNET50_DDP_BUCKETS
 
 ORDER = ("recursive_doubling", "ring", "rabenseifner", "node_split")  # of colours, the same in all figures
 COMPARISON_COLUMNS = ("algorithm", "size", "predicted", "measured", "error", "bottleneck of the prediction")
@@ -43,11 +46,13 @@ def _lead(found: Findings) -> str:
     rows = [row for part in found.rows.values() for row in part]
     typical, last = statistics.median(abs(row.error) for row in rows), found.plan[-1]
     crowded = " These ranks shared cores: their times are not speeds." if found.system.notes["oversubscribed"] else ""
+    step = last.step
     return (
         f"{len(rows)} collectives ran on {found.n_ranks} real ranks of this host and were predicted from messages and "
         f"reductions alone; the median prediction is off by {100 * typical:.0f} %.{crowded} "
-        f"ResNet-50's gradients take {format_time(last.exchange_s)} on {last.nodes} DGX H100 nodes for "
-        f"{format_money(last.price_usd or 0.0)} (ASSUMED); bottleneck of the largest bucket: {last.bottleneck}."
+        f"ResNet-50 trains for 90 epochs in {duration(last.time_s)} on {step.parallel.n_ranks} H100s for "
+        f"{format_money(last.bill.price_usd or 0.0)} (ASSUMED); {100 * step.exposed_s / step.step_s:.1f} % of a step "
+        f"is exposed exchange, whose bottleneck is {step.main_bottleneck}."
     )
 
 
@@ -123,24 +128,28 @@ def _exchange_sentence(found: Findings) -> str:
 
 
 def _plan_section(found: Findings, folder: Path) -> Section:
-    figure = figures.scaling(found.plan, order=ORDER)
-    last = found.plan[-1]
+    figure = scaling_curve(Curve.of([option.step for option in found.plan]))
+    last = found.plan[-1].step
     text = (
-        "The same five allreduces, one after the other, on DGX H100 nodes: 8 GPUs behind an NVSwitch, eight 400 Gb/s "
-        "NICs on their rails, a non-blocking rail-optimised fabric. Each bucket takes the fastest algorithm of ours "
-        f"for it (on {last.nodes} nodes: {', '.join(dict.fromkeys(last.algorithms))}).",
-        "Step efficiency is compute / (compute + exchange) without any overlap, with "
-        f"{format_time(RESNET50_COMPUTE_S)} of compute for a batch of 512 a GPU: an A100's measured rate (NVIDIA "
-        "DeepLearningExamples), ASSUMED for H100 (2026-11); a faster GPU has a lower efficiency.",
-        "ASSUMED: " + "; ".join(f"{key}: {value}" for key, value in _assumed().items()) + ".",
+        "A training step of ResNet-50 on DGX H100 nodes: 8 GPUs behind an NVSwitch, eight 400 Gb/s NICs on rails, "
+        "a non-blocking rail-optimised fabric. Gradients go as PyTorch DDP sends them, beside the backward pass; each "
+        "bucket takes the fastest algorithm that NCCL has for it.",
+        f"{last.batch:g} images a GPU; compute: {last.compute_source}. Prices and power: "
+        "experiments/planning/prices.toml, ASSUMED; copy it and pass yours with --prices.",
+        "ASSUMED of the machine: " + "; ".join(f"{key}: {value}" for key, value in _assumed().items()) + ".",
     )
-    table = Table(PLAN_COLUMNS, tuple(plan_rows(found.plan)), align="rrrrrrll")
-    caption = "Time of one exchange against its bound, and what is left of a step, by number of nodes."
+    shown = columns(found.plan)
+    table = Table(
+        tuple(one.title for one in shown),
+        tuple(zip(*(one.cells for one in shown), strict=True)),
+        align="".join("l" if one.left else "r" for one in shown),
+    )
+    caption = "Images per second beside the ideal line, and where the time of a step goes, by number of GPUs."
     return Section(
-        "What to buy: the same gradients on DGX H100",
+        "What to buy: ResNet-50 on DGX H100",
         text,
         ((_svg(figure, folder, "scaling"), caption),),
-        ((table, "Prices: nodes only, ASSUMED; override with dgx_h100:nodes=N,price=…USD"),),
+        ((table, "Time and money to train 90 epochs of ImageNet (* no other is both faster and cheaper)."),),
     )
 
 
@@ -204,7 +213,5 @@ def _method_section(found: Findings) -> Section:
         (
             "These are the commands behind this page:",
             *found.commands,
-            f"commsim simulate allreduce -a {','.join(PLANNED)} -s dgx_h100:nodes=128 "
-            f"--sizes {','.join(map(str, RESNET50_DDP_BUCKETS))}",
         ),
     )

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-import collectives
-import topologies
 from collectives import mpi, operations
 from collectives.registry import all_algorithms, find
-from commsim import execute_in_process, simulate
+from commsim import execute_in_process
 from commsim.collective import ALLREDUCE, collective_named
 from commsim.errors import ExecutionError, InputError
 from experiments.comparison import Comparison, score, series
@@ -23,7 +21,6 @@ from experiments.measure import (
     repeats,
     slowest_times,
 )
-from experiments.plan import scaling
 from experiments.published import nccl_tests
 
 
@@ -182,21 +179,6 @@ def test_scores_by_hand():
     chains = [Comparison("broadcast", f"chain:segments={s}", 2, n, 1.0, 1.0) for s, n in ((1, 1), (2, 2), (4, 2))]
     assert series(chains[:2]) == ["chain", "chain"]
     assert series(chains) == [row.algorithm for row in chains]
-
-
-def test_the_plan_takes_the_best_for_each_bucket_and_adds_them_up():
-    algorithms = [collectives.allreduce.ring, collectives.allreduce.recursive_doubling]
-    buckets = [64, 2**26]
-    [point] = scaling(lambda nodes: topologies.dgx_h100(nodes), [2], buckets, algorithms, compute_s=0.1)
-    times = {
-        (one.name, n_bytes): simulate(one, topologies.dgx_h100(2), n_bytes).time_s
-        for one in algorithms
-        for n_bytes in buckets
-    }
-    best = [min(times[one.name, n_bytes] for one in algorithms) for n_bytes in buckets]
-    assert point.exchange_s == pytest.approx(sum(best), rel=1e-12)
-    assert point.efficiency == pytest.approx(0.1 / (0.1 + sum(best)), rel=1e-12)
-    assert (point.nodes, point.n_ranks, point.price_usd, len(point.algorithms)) == (2, 16, 600_000, 2)
 
 
 def test_a_published_row_is_the_better_of_its_two_runs():

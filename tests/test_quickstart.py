@@ -36,7 +36,7 @@ def test_it_prints_predicted_beside_measured_and_the_plan(printed, folder):
     for name in ("recursive_doubling", "rabenseifner", "binomial", "chain", "scatter_allgather"):
         assert re.search(rf"{name}\S* +8 B .* [+-]\d+\.\d%", out)
     assert out.count("|ln(predicted/measured)|: median") == 3
-    assert re.search(r"\n128 +1024 .* 38\.4 M\$ +node_split:ranks_per_node=8,intra=ring,inter=\w+\S* .*busy", out)
+    assert re.search(r"dgx_h100:nodes=128 +1024 .* M\$ .* kW +node\S+→\S+", out)
     assert str(folder / "report.html") in out
     assert "[1/4] on 2 real ranks" in err
     assert "> run broadcast" in err

@@ -14,7 +14,6 @@ from commsim.errors import InputError
 from commsim.units import gigabytes_per_second
 from experiments import figures
 from experiments.comparison import Comparison
-from experiments.plan import PlanPoint
 from experiments.report import LONG_TABLE_ROWS, Section, Table, write_report
 
 LATENCY_S, S_PER_BYTE = 1e-6, 1e-10
@@ -23,10 +22,6 @@ LATENCY_S, S_PER_BYTE = 1e-6, 1e-10
 def row(n_bytes: int, error: float = 0.05, algorithm: str = "ring") -> Comparison:
     measured_s = LATENCY_S + n_bytes * S_PER_BYTE
     return Comparison("allreduce", algorithm, 2, n_bytes, measured_s * (1 + error), measured_s)
-
-
-def point(nodes: int, price_usd: float | None = None, algorithm: str = "ring") -> PlanPoint:
-    return PlanPoint(nodes, 8 * nodes, 2e-3, 1e-3, 5e-2, "nic", (algorithm,) * 5, price_usd)
 
 
 def rounded(points: Iterable[tuple[float, float]]) -> set[tuple[float, float]]:
@@ -112,12 +107,11 @@ def test_an_algorithm_keeps_its_colour_among_figures_of_one_order() -> None:
     order = ("recursive_doubling", "ring")
     sweep = figures.predicted_and_measured([row(8)], "t", order=order)
     gradients = figures.buckets([row(8)], order=order)
-    plan = figures.scaling([point(2)], order=order)
     published = figures.against_published(
         [(8, 1e-6)], {"ring": [(8, 2e-6)]}, published_label="x", collective="allreduce", n_ranks=16, order=order
     )
     colours = {
-        *(colour_of(sweep, "ring"), colour_of(gradients, "ring"), colour_of(plan, "fastest: ring")),
+        *(colour_of(sweep, "ring"), colour_of(gradients, "ring")),
         colour_of(published, "ring, predicted"),
     }
     assert len(colours) == 1
@@ -140,22 +134,6 @@ def test_a_bucket_that_only_the_library_ran_is_drawn() -> None:
     (axes,) = figures.buckets([row(8)], library_s={16: 1e-3}).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["bucket 1\n8 B", "bucket 2\n16 B"]
     assert len(axes.collections) == 1
-
-
-@pytest.mark.parametrize("price_usd", [None, 3e5])
-@pytest.mark.parametrize("nodes", [(1,), (16, 1)])
-def test_scaling_shows_time_bound_and_efficiency_of_every_point(
-    nodes: tuple[int, ...], price_usd: float | None
-) -> None:
-    figure = figures.scaling([point(count, price_usd) for count in nodes])
-    figure.draw_without_rendering()
-    upper, lower = figure.axes
-    assert drawn(upper) == {(count, 2e-3) for count in nodes}
-    assert drawn(lower) == rounded((count, point(1).efficiency) for count in nodes)
-    assert any(set(line.get_ydata()) == {1e-3} for line in upper.lines)
-    assert texts(figure).count("96.2 %") == len(nodes)
-    label = lower.get_xticklabels()[0].get_text()
-    assert label == "1\n8" + ("\n300 k$" if price_usd else "")
 
 
 def test_published_bandwidths_are_those_of_a_result() -> None:
@@ -190,7 +168,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_users_style(tmp_path: 
 
 @pytest.fixture(scope="module")
 def svg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return figures.save(figures.scaling([point(1, 3e5)]), tmp_path_factory.mktemp("figures"), "scaling")[1]
+    return figures.save(figures.buckets([row(8)]), tmp_path_factory.mktemp("figures"), "buckets")[1]
 
 
 def table(n_rows: int) -> Table:

@@ -1,4 +1,4 @@
-"""The figures: predicted beside measured, scaling, a published measurement, the calibration. One style for all.
+"""The figures: predicted beside measured, a published measurement, the calibration. One style for all.
 
 Every function takes values in SI units and returns a :class:`matplotlib.figure.Figure`; :func:`save` writes it. A
 series has the same colour and marker in all figures that are given the same `order` (else: in order of first
@@ -8,18 +8,17 @@ appearance).
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from commsim.collective import collective_named
-from commsim.units import format_money, format_volume, gigabytes_per_second
+from commsim.units import format_volume, gigabytes_per_second
 from experiments.comparison import Comparison, series
 from experiments.figures.style import (
     BAR_ALPHA,
@@ -43,7 +42,6 @@ from experiments.figures.style import (
     unique,
 )
 from experiments.figures.validation import predicted_against_measured
-from experiments.plan import PlanPoint
 
 __all__ = [
     "Points",
@@ -54,7 +52,6 @@ __all__ = [
     "predicted_and_measured",
     "save",
     "save_as",
-    "scaling",
 ]
 
 ERROR_LIMIT = 0.6
@@ -146,39 +143,6 @@ def buckets(
     library_handle = [handle("MPI library, measured", color=INK, marker="|", markersize=10, markeredgewidth=1.6)]
     handles = [*bar_handles, handle("predicted", **DIAMOND), *(library_handle if library else [])]
     legend_above(figure, handles)
-    return figure
-
-
-@styled
-def scaling(points: Sequence[PlanPoint], *, order: Sequence[str] = ()) -> Figure:
-    """Exchange time against nodes with its bound, and step efficiency; GPUs and price stand under the axis.
-
-    Parameters
-    ----------
-    points : sequence of PlanPoint
-        A point takes the colour of the algorithm that wins most of its buckets.
-    order : sequence of str, optional
-        Algorithms in the order in which they take colours.
-    """
-    points = sorted(points, key=lambda point: point.nodes)
-    winners = [Counter(point.algorithms).most_common(1)[0][0] for point in points]
-    looks = looks_of([*order, *winners])
-    figure = new_figure(4.6)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    nodes = [point.nodes for point in points]
-    exchange_s = [point.exchange_s for point in points]
-    upper.plot(nodes, exchange_s, color=GREY, linewidth=1.0)
-    for count, time_s, winner in zip(nodes, exchange_s, winners, strict=True):
-        upper.plot(count, time_s, looks[winner].marker, color=looks[winner].colour, markersize=6)
-    bound = [(point.nodes, point.bound_s) for point in points]
-    plot(upper, bound, {"color": INK, "linestyle": "--", "linewidth": 1.0})
-    linear_times(upper.yaxis, "exchange time", max(exchange_s))
-    upper.set_ylim(0, 1.08 * max(exchange_s))
-    _efficiency(lower, points)
-    _node_axis(lower, points)
-    figure.align_ylabels()
-    shown = [handle(f"fastest: {name}", **looks[name].point, markersize=6) for name in unique(winners)]
-    legend_above(figure, [*shown, handle("bound: no schedule is faster", color=INK, linestyle="--", linewidth=1.0)])
     return figure
 
 
@@ -327,37 +291,3 @@ def _bucket_axes(axes: Axes, sizes: Sequence[int], centres: Sequence[float]) -> 
     axes.set_xlim(left=0)
     linear_times(axes.xaxis, "time", axes.get_xlim()[1])
     axes.text(1.08, 1.0, "error", transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=GREY)
-
-
-def _efficiency(axes: Axes, points: Sequence[PlanPoint]) -> None:
-    """Step efficiency, each point with its value."""
-    nodes, shares = [point.nodes for point in points], [point.efficiency for point in points]
-    low = max(0.0, math.floor(20 * min(shares) - 0.5) / 20)  # the axis begins a twentieth below the lowest, or so
-    axes.plot(nodes, shares, color=GREY, marker="o", markerfacecolor="white")
-    for count, share in zip(nodes, shares, strict=True):
-        below = share > (1 + low) / 2
-        text = axes.annotate(
-            f"{share:.1%}".replace("%", " %"), (count, share), (0, -6 if below else 6), textcoords="offset points"
-        )
-        text.set(ha="center", va="top" if below else "bottom", fontsize=8)
-    axes.set(ylim=(low, 1 + 0.08 * (1 - low)), yticks=[low, (1 + low) / 2, 1], ylabel="step efficiency")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-
-
-def _node_axis(axes: Axes, points: Sequence[PlanPoint]) -> None:
-    """Nodes on a binary logarithm; GPUs and price stand below, one row each."""
-    priced = all(point.price_usd is not None for point in points)
-    labels = [f"{point.nodes}\n{point.n_ranks}" for point in points]
-    if priced:
-        labels = [
-            f"{label}\n{format_money(point.price_usd or 0.0)}" for label, point in zip(labels, points, strict=True)
-        ]
-    nodes = [point.nodes for point in points]
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(nodes[0] / 1.5, nodes[-1] * 1.5)
-    axes.set_xticks(nodes, labels)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.minorticks_off()
-    heading = "nodes\nGPUs" + ("\nprice" if priced else "")
-    below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(heading, (0, 0), (-6, -6.2), ha="right", va="top", fontsize=8.5, color=GREY, **below)

@@ -59,7 +59,7 @@ def text(
             "changes": [vars(one) for one in changes],
         }
         return json.dumps(body, indent=1) + "\n"
-    lines = [*fact_lines(facts, width), *block(_columns(found, front, best), width)]
+    lines = [*fact_lines(facts, width), *block(columns(found, best), width)]
     lines += comment(f"{FRONT} no other is both faster and cheaper; {CHOSEN} chosen", width)
     for who, why in left_out:
         lines += comment(f"left out {who}: {why}", width)
@@ -70,7 +70,9 @@ def text(
     return "\n".join(lines) + "\n"
 
 
-def _columns(found: Sequence[Option], front: Sequence[Option], best: Option | None) -> list[Column]:
+def columns(found: Sequence[Option], best: Option | None = None) -> list[Column]:
+    """A row for each option, with a mark for those that no other beats and for the chosen one."""
+    front = on_front(found)
     marks = [(FRONT if one in front else " ") + (CHOSEN if one is best else " ") for one in found]
     bills = [one.bill for one in found]
     return [

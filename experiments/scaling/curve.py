@@ -59,6 +59,13 @@ class Curve:
     left_out: tuple[tuple[int, str], ...]
     strong: bool
 
+    @staticmethod
+    def of(steps: Sequence[StepResult]) -> Curve:
+        """Weak scaling against the first of these steps."""
+        per_rank_s = steps[0].samples_per_s / steps[0].parallel.n_ranks
+        points = [Point(one.parallel.n_ranks, one, per_rank_s * one.parallel.n_ranks) for one in steps]
+        return Curve(tuple(points), (), strong=False)
+
     @property
     def dominated_from(self) -> int | None:
         """The first number of ranks at which at least half of the step is exposed exchange; None: nowhere."""

@@ -8,8 +8,6 @@ from experiments.workloads.residual import resnet50
 from experiments.workloads.workload import Layer, Recorded, Tensor, Workload
 
 __all__ = [
-    "RESNET50_BATCH",
-    "RESNET50_COMPUTE_S",
     "RESNET50_DDP_BUCKETS",
     "RESNET50_IMAGES_PER_S",
     "WORKLOADS",
@@ -26,7 +24,4 @@ from the second iteration on. The same five were observed with two gloo ranks, a
 data of mlcommons/chakra (feeder_tests_trace)."""
 
 RESNET50_IMAGES_PER_S = 3410.52
-RESNET50_BATCH = 512
-RESNET50_COMPUTE_S = RESNET50_BATCH / RESNET50_IMAGES_PER_S
-"""Compute time of one step on one GPU: ResNet-50 v1.5, mixed precision, batch 512, 3410.52 images/s on one A100 80GB
-(NVIDIA DeepLearningExamples, MxNet RN50v1.5). ASSUMED for H100 (2026-11), which is faster: its efficiency is lower."""
+"""Of training ResNet-50 v1.5 on one A100 80GB: mixed precision, batch 512 (NVIDIA DeepLearningExamples, MxNet)."""
