@@ -18,10 +18,12 @@ from commsim.errors import InputError
 from commsim.from_schedule import job_of, traffic_of
 from commsim.goal import read_goal, write_goal
 from commsim.models import MODELS
+from commsim.selection import Ints
 from commsim.traffic import Job, TrafficResult, renamed, share_fabric, tier_loads
 from commsim.traffic_file import read_traffic, write_traffic
-from commsim.units import format_bytes, format_count, format_time
+from commsim.units import format_bytes, format_count, format_time, parse_bytes
 from experiments.details import block, busiest, link_columns, tier_columns
+from experiments.groups import side_by_side
 from experiments.left_out import wrapped
 from experiments.output import provenance
 from experiments.table import Column
@@ -37,7 +39,7 @@ def jobs_of(files: Sequence[Path], schedules: Sequence[str], system: System, dty
     files : sequence of Path
         GOAL by the ending ``.goal``, else CSV.
     schedules : sequence of str
-        ``COLLECTIVE:ALGORITHM[:key=value,…]:SIZE``.
+        ``COLLECTIVE:ALGORITHM[:key=value,…]:SIZE[@RANKS]``.
     system : System
     dtype : str
 
@@ -46,22 +48,54 @@ def jobs_of(files: Sequence[Path], schedules: Sequence[str], system: System, dty
     InputError
         For nothing at all, or what cannot be read.
     """
-    jobs = []
-    for path in files:
-        traffic = read_goal(path) if path.suffix == GOAL_ENDING else read_traffic(path, system)
-        jobs.append(traffic.job(system))
-    jobs += [_scheduled(text, system, dtype) for text in schedules]
+    jobs = [_read(path, system) for path in files]
+    jobs += [_scheduled(text, system, dtype, "--with") for text in schedules]
     if not jobs:
         raise InputError("nothing to play: give FILE.csv or FILE.goal, or --with allreduce:ring:1MiB")
     return renamed(jobs)
 
 
-def _scheduled(text: str, system: System, dtype: str) -> Job:
-    collective, _, rest = text.partition(":")
+def job_beside(text: str, system: System) -> Job:
+    """One job, as ``--beside`` names it: a file as :func:`jobs_of` reads it, or a collective as it takes it.
+
+    Raises
+    ------
+    InputError
+        For what cannot be read.
+    """
+    path = Path(text)
+    if path.suffix in (GOAL_ENDING, CSV_ENDING):
+        return _read(path, system)
+    return _scheduled(text, system, "float32", "--beside")
+
+
+def _read(path: Path, system: System) -> Job:
+    return (read_goal(path) if path.suffix == GOAL_ENDING else read_traffic(path, system)).job(system)
+
+
+def _scheduled(text: str, system: System, dtype: str, option: str) -> Job:
+    what, at, ranks = text.partition("@")
+    collective, _, rest = what.partition(":")
     spec, colon, size = rest.rpartition(":")
     if not colon or not spec:
-        raise InputError(f"--with {text}: write it like allreduce:ring:1MiB, collective, algorithm and size")
-    return job_of(find(collective, spec), system, size, dtype=dtype, name=text)
+        raise InputError(f"{option} {text}: write it like allreduce:ring:1MiB, collective, algorithm and size")
+    algorithm = find(collective, spec)
+    if at:
+        members = _ranks(ranks, f"{option} {text}", system.n_places)
+        algorithm = side_by_side(algorithm.resolved(len(members), parse_bytes(size), None), members[np.newaxis], 0)
+    return job_of(algorithm, system, size, dtype=dtype, name=text)
+
+
+def _ranks(text: str, said: str, n_ranks: int) -> Ints:
+    """``8:15`` or ``0,4,8``: ranks, no one twice."""
+    try:
+        first, colon, last = text.partition(":")
+        found = list(range(int(first), int(last) + 1)) if colon else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{said}: ranks are FIRST:LAST or a list such as 0,4,8, not {text!r}") from None
+    if len(found) < 2 or len(set(found)) < len(found) or not 0 <= min(found) <= max(found) < n_ranks:
+        raise InputError(f"{said}: at least two different ranks from 0 to {n_ranks - 1}")
+    return np.array(found, dtype=np.int64)
 
 
 def export(jobs: Sequence[Job], path: Path, system: System) -> None:

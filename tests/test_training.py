@@ -66,6 +66,25 @@ def test_calls_at_once_slow_each_other():
     assert [alone.step_s, free.step_s, shared_.step_s] == pytest.approx([5.5, 4.5, 5.5])
 
 
+def test_calls_of_two_lanes_share_one_fabric_and_disturb_their_own_compute_alone():
+    lanes = [Lane(name, ("forward", "backward", "optimizer"), (1.0, 2.0, 0.5)) for name in "ab"]
+    calls = [PlacedCall(call(1, 2), number, number) for number in range(2)]
+    both = Player(lanes, calls, lambda _: 1.0, lambda found: [float(len(found))] * len(found)).play(3)
+    assert both.step_s == pytest.approx(3.5 + 2.0)
+    overlapped = [PlacedCall(call(0, 2), 0, 0)]
+    slow = Player(lanes, overlapped, lambda _: 1.0, lambda found: [1.0] * len(found), 1, Conditions(interference=0.5))
+    assert [b - a for a, b in zip(*slow.play(3).ends_s[-2:], strict=True)] == pytest.approx([3.5 + 1 / 3, 3.5])
+
+
+def test_another_job_slows_calls_down_and_is_slowed_down():
+    other = call(0, 0)
+    slowed = lambda found: [2.0 if len(found) > 1 else 1.0] * len(found)  # noqa: E731
+    lane = Lane("compute", ("forward", "backward", "optimizer"), (1.0, 2.0, 0.5))
+    done = Player([lane], [PlacedCall(call(1, 2))], lambda _: 1.0, slowed, other=other).play(5)
+    assert done.mean_step_s == pytest.approx(3.5 + 2.0)
+    assert done.other_slower == pytest.approx(5.5 / (3.5 + 1.0), rel=0.05)  # but for what follows the last call
+
+
 def test_interference_stragglers_and_input():
     slow = played([call(0, 2)], conditions=Conditions(interference=0.5))  # 1 s of the backward pass does 2/3 s of work
     assert slow.step_s == pytest.approx(3.5 + 1 / 3)
@@ -166,6 +185,42 @@ def test_two_calls_share_what_links_there_are():
     assert by_loads(loads) == pytest.approx((2.0, 2.0), rel=1e-6)
 
 
+def test_stages_contend_where_they_share_a_port():
+    machine = topologies.find("star:hosts=8,bandwidth=10GB/s,latency=0s")
+    costs = Costs(
+        machine, Parallel(8, pipeline=2), find("ddp:over=cuda_mpi").backend, algorithms={"allreduce": ("ring",)}
+    )
+    gradients = [Call("allreduce", 2**22, 0.0, 0, 1, stage=stage) for stage in range(2)]
+    send, back = (Call("send", 2**20, 0.0, 0, 1, group=g, stage=s) for g, s in (("forwards", 0), ("backwards", 1)))
+    assert costs.slowdowns(gradients) == (1.0, 1.0)  # other ranks
+    assert costs.slowdowns([send, back]) == (1.0, 1.0)  # other directions
+    assert costs.slowdowns([gradients[0], send])[0] > 1.3
+    assert costs.slowdowns([gradients[0], gradients[1], send])[:2] == pytest.approx(
+        (costs.slowdowns([gradients[0], send])[0], costs.slowdowns([gradients[1], send])[0]), rel=0.05
+    )
+
+
+def test_the_same_exchange_of_another_job_doubles_the_time_of_ours(commsim, tmp_path):
+    words = ("cifar10_quick", "-s", "star:hosts=8,bandwidth=1GB/s,latency=0s", "--throughput", "5000", "--ranks", "4")
+    words = (*words, "--policy", "one_bucket:over=cuda_mpi", "--format", "json")
+
+    def step(*more):
+        code, out, err = commsim("train", *words, *more)
+        assert code == 0, err
+        return json.loads(out)["rows"][0]
+
+    alone, same = step(), step("--beside", "allreduce:ring:582312@0:3")
+    assert same["alone_s"] == alone["step_s"]
+    assert same["step_s"] - alone["step_s"] == pytest.approx(alone["exchange_s"], rel=1e-3)
+    assert same["beside_slower"] > 1.01
+    assert step("--beside", "allreduce:ring:1MB@4:7")["step_s"] == pytest.approx(alone["step_s"])
+    file = tmp_path / "load.csv"
+    file.write_text("src,dst,bytes\n7,1,10MB\n")
+    assert step("--beside", str(file))["step_s"] > alone["step_s"] * 1.001
+    assert step("--skew", "1ms", "--seed", "3")["step_s"] > alone["step_s"]
+    assert step("--variation", "10%")["step_s"] > alone["step_s"]
+
+
 def test_sizes_between_those_timed_are_read_from_a_line():
     machine = topologies.find("star:hosts=4,bandwidth=10GB/s,latency=1us")
     costs = Costs(machine, Parallel(4), find("ddp:over=cuda_mpi").backend, algorithms={"allreduce": ("ring",)})
@@ -197,6 +252,10 @@ def test_layers_are_shared_and_cut():
         (("train", "resnet50", "-s", "star:hosts=4,bandwidth=1GB/s,latency=1us"), "is not known: say --rate"),
         (("train", "resnet50", "-s", "dgx_h100", "--rate", "1TFLOP/s", "--throughput", "3"), "give one"),
         (("train", "resnet50", "-s", "dgx_h100", "--trace", "x.txt"), "must be a .json"),
+        (("train", "resnet50", "-s", "dgx_h100", "--beside", "allreduce:ring"), "write it like allreduce:ring:1MiB"),
+        (("train", "resnet50", "-s", "dgx_h100", "--beside", "allreduce:ring:1MiB@0:8"), "ranks from 0 to 7"),
+        (("train", "resnet50", "-s", "dgx_h100", "--beside", "allreduce:ring:1MiB@a"), "FIRST:LAST or a list"),
+        (("train", "resnet50", "-s", "dgx_h100", "--beside", "barrier:dissemination:0B"), "sends nothing"),
         (("scale", "resnet50", "-s", "dgx_h100", "--ranks", "4:2:1:1"), "write FIRST:LAST"),
         (("scale", "resnet50", "-s", "dgx_h100", "--ranks", "4", "--global-batch", "2"), "smaller than 4 copies"),
     ],

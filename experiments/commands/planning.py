@@ -10,6 +10,7 @@ import typer
 
 from experiments.commands.printing import show
 from experiments.commands.training import (
+    UNDISTURBED,
     Batch,
     Dtype,
     Figure,
@@ -65,7 +66,7 @@ def plan(
     require_file(figure, *FIGURES, option="--figure ")
     if not samples > 0:
         raise InputError(f"--samples {samples:g} must be above zero")
-    asked = training_of(workload, policy, tensor, pipeline, (compute_dtype, rate, None, None), ("0%", 1.0, "0s"), model)
+    asked = training_of(workload, policy, tensor, pipeline, (compute_dtype, rate, None, None), UNDISTURBED, model)
     question = Question(
         asked, samples, batch if global_batch is None else global_batch, strong=global_batch is not None
     )

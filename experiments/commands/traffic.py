@@ -19,7 +19,9 @@ def traffic(
     ] = None,
     beside: Annotated[
         list[str] | None,
-        typer.Option("--with", help="a collective at the same time: COLLECTIVE:ALGORITHM:SIZE; repeatable"),
+        typer.Option(
+            "--with", help="a collective at the same time: COLLECTIVE:ALGORITHM:SIZE[@RANKS], RANKS as 8:15; repeatable"
+        ),
     ] = None,
     export: Annotated[
         Path | None, typer.Option("--export", help="write the one job as FILE.csv or FILE.goal for other simulators")

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.commands.arguments import Degrade, Fail, Placement, Seed
+from experiments.commands.disturbances import Jitter, Skew, Stragglers, disturbance
 from experiments.commands.printing import show
 
 if TYPE_CHECKING:
+    from commsim import Disturbance
     from experiments.training import Training
 
 Workload = Annotated[str, typer.Argument(metavar="WORKLOAD", help="a name such as resnet50 or gpt3, or a file")]
@@ -26,10 +29,17 @@ Times = Annotated[Path | None, typer.Option("--times", help="layer,forward,backw
 Interference = Annotated[str, typer.Option("--interference", help="compute is so much slower beside a call: 10%")]
 Straggler = Annotated[float, typer.Option("--slowest", help="the slowest rank computes so many times longer")]
 Input = Annotated[str, typer.Option("--input", help="time to read a batch, beside the step before")]
+Variation = Annotated[
+    str, typer.Option("--variation", help="a rank's compute time differs so much from step to step: 2% (one sigma)")
+]
 Model = Annotated[str, typer.Option("--model", help="of the network: fluid, hockney or loggp")]
 Figure = Annotated[Path | None, typer.Option("--figure", help="draw it: FILE.svg, .png or .pdf")]
 Format = Annotated[str, typer.Option("--format", help="table, csv or json")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="also write to FILE.csv, .json or .txt")]
+
+
+UNDISTURBED = ("0%", 1.0, "0s", "0%")
+"""Interference, slowest rank, input and variation where nothing is said."""
 
 
 def training_of(
@@ -38,10 +48,12 @@ def training_of(
     tensor: int,
     pipeline: int,
     source: tuple[str | None, str | None, float | None, Path | None],
-    conditions: tuple[str, float, str],
+    conditions: tuple[str, float, str, str],
     model: str,
+    suffered: Disturbance | None = None,
 ) -> Training:
     """What was asked for; errors name the option."""
+    from commsim.disturbance import NO_DISTURBANCE
     from commsim.errors import unknown_name
     from commsim.models import MODELS
     from commsim.units import parse_flop_rate, parse_share, parse_time
@@ -51,15 +63,16 @@ def training_of(
     if model not in MODELS:
         raise unknown_name("model", model, MODELS)
     dtype, rate, throughput, times = source
-    interference, straggler, input_time = conditions
+    interference, straggler, input_time, variation = conditions
     return Training(
         workloads.find(workload),
         policies.find(policy),
         tensor,
         pipeline,
         ComputeSource(dtype, None if rate is None else parse_flop_rate(rate), throughput, times),
-        Conditions(parse_share(interference), straggler, parse_time(input_time)),
+        Conditions(parse_share(interference), straggler, parse_time(input_time), parse_share(variation)),
         model,
+        disturbance=suffered or NO_DISTURBANCE,
     )
 
 
@@ -78,6 +91,21 @@ def train(
     interference: Interference = "0%",
     slowest: Straggler = 1.0,
     input_time: Input = "0s",
+    variation: Variation = "0%",
+    skew: Skew = None,
+    straggler: Stragglers = None,
+    jitter: Jitter = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            "--beside",
+            help="another job on the fabric, over and over: FILE.csv, FILE.goal or COLLECTIVE:ALGORITHM:SIZE[@RANKS]",
+        ),
+    ] = None,
+    placement: Placement = "packed",
+    seed: Seed = None,
+    degrade: Degrade = None,
+    fail: Fail = None,
     model: Model = "fluid",
     trace: Annotated[Path | None, typer.Option("--trace", help="for Perfetto or chrome://tracing: FILE.json")] = None,
     figure: Figure = None,
@@ -85,19 +113,23 @@ def train(
     output: Output = None,
 ) -> None:
     """Simulate a training step: compute, gradient exchange on the system, and what of it is exposed."""
-    import topologies
     from experiments.options import FIGURES, require_file
     from experiments.output import formatter
+    from experiments.predict import as_asked
     from experiments.scaling.output import FORMATS, step_text
+    from experiments.traffic import job_beside
     from experiments.training import simulate_step
     from experiments.training.trace import chrome_trace
 
     styles = formatter(style, output, FORMATS)
     require_file(figure, *FIGURES, option="--figure ")
     require_file(trace, ".json", option="--trace ")
-    source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
-    asked = training_of(workload, policy, tensor, pipeline, source, suffered, model)
-    step = simulate_step(asked, topologies.find(system), batch, ranks)
+    source, conditions = (compute_dtype, rate, throughput, times), (interference, slowest, input_time, variation)
+    suffered = disturbance(skew, straggler, jitter, seed)
+    machine = as_asked(system, placement, seed, degrade or (), fail or (), suffered)
+    asked = training_of(workload, policy, tensor, pipeline, source, conditions, model, suffered)
+    other = None if beside is None else job_beside(beside, machine)
+    step = simulate_step(asked, machine, batch, ranks, other)
     if trace is not None:
         trace.write_text(chrome_trace(step))
     if figure is not None:
@@ -126,6 +158,11 @@ def scale(
     interference: Interference = "0%",
     slowest: Straggler = 1.0,
     input_time: Input = "0s",
+    variation: Variation = "0%",
+    skew: Skew = None,
+    straggler: Stragglers = None,
+    jitter: Jitter = None,
+    seed: Seed = None,
     model: Model = "fluid",
     figure: Figure = None,
     style: Format = "table",
@@ -146,8 +183,9 @@ def scale(
     styles = formatter(style, output, FORMATS)
     require_file(figure, *FIGURES, option="--figure ")
     counts, strong = rank_counts(ranks), global_batch is not None
-    source, suffered = (compute_dtype, rate, throughput, times), (interference, slowest, input_time)
-    asked = training_of(workload, policy, tensor, pipeline, source, suffered, model)
+    source, conditions = (compute_dtype, rate, throughput, times), (interference, slowest, input_time, variation)
+    suffered = disturbance(skew, straggler, jitter, seed)
+    asked = training_of(workload, policy, tensor, pipeline, source, conditions, model, suffered)
     machines: dict[int, object] = {}
     samples = batch if global_batch is None else global_batch
     steps = scaled(asked, lambda n: system_for(system, n, machines), counts, batch=samples, strong=strong)  # type: ignore[arg-type]

@@ -78,6 +78,8 @@ class Call:
         That the framework has of its own; None: the communication library chooses.
     root : int
         Of a rooted collective.
+    stage : int or None
+        Of a pipeline: whose ranks take part, or send; None: those of all stages.
     """
 
     collective: str
@@ -96,6 +98,7 @@ class Call:
     each: bool = False
     algorithm: str | None = None
     root: int = 0
+    stage: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,8 +38,10 @@ def facts_of(step: StepResult) -> dict[str, str]:
         "interference": conditions.interference,
         "straggler": conditions.straggler - 1,
         "input": conditions.input_s,
+        "variation": conditions.variation,
     }
     said = [f"{word} {value + (word == 'straggler'):g}" for word, value in suffered.items() if value]
+    said += [] if training.disturbance.is_none else [str(training.disturbance)]
     return facts | ({"conditions": ", ".join(said)} if said else {})
 
 
@@ -67,6 +69,9 @@ def row_of(step: StepResult) -> dict[str, Any]:
         "algorithm": step.main_algorithm,
         "bottleneck": step.main_bottleneck,
         "compute": step.compute_source,
+        "beside": None if step.beside is None else step.beside.name,
+        "alone_s": step.step_s if step.beside is None else step.beside.alone_s,
+        "beside_slower": None if step.beside is None else step.beside.slower,
     }
 
 
@@ -128,6 +133,10 @@ def step_text(step: StepResult, style: str, width: int | None = None) -> str:
         ("exchange", format_time(step.exchange_s), f"{100 * step.overlap:.0f} % hidden"),
         ("exposed", format_time(step.exposed_s), f"{100 * step.exposed_s / step.step_s:.1f} % of the step"),
     ]
+    if step.beside is not None:
+        longer, more = step.step_s - step.beside.alone_s, step.step_s / step.beside.alone_s - 1
+        told.append(("longer", format_time(longer), f"{100 * more:.1f} %, by what is beside: {step.beside.name}"))
+        told.append(("beside", f"{step.beside.slower:.2f} x", "as long as without this training"))
     width_of = max(len(word) for word, _, _ in told)
     lines = [*fact_lines(facts, width), *(f"{word:<{width_of}}  {time:>11}  {what}" for word, time, what in told), ""]
     return "\n".join([*lines, *block(_calls(step), width)]) + "\n"

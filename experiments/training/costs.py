@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from collectives.registry import find
-from commsim import CommsimError, Job, System, share_fabric, within
+from commsim import CommsimError, Job, System, share_fabric
 from commsim.algorithm import Algorithm
 from commsim.collective import BROADCAST
-from commsim.disturbance import NO_DISTURBANCE
-from commsim.errors import RefusedError
+from commsim.disturbance import NO_DISTURBANCE, Disturbance
+from commsim.errors import InputError, RefusedError
 from commsim.layout import Layout
 from commsim.models import MODELS
-from commsim.models.fluid import message_table
+from commsim.models.fluid import MessageTable, message_table
 from commsim.program import Program, exchange
 from commsim.schedule import Schedule
 from commsim.selection import Ints, chunk
 from commsim.simulate import item_bytes
 from commsim.topology import Floats
+from experiments.groups import side_by_side
 from experiments.policies.backends import TWO_LEVELS, Backend
 from experiments.policies.step import Call
 from experiments.training.parallel import Parallel
@@ -35,9 +39,9 @@ MOST_RANKS: Mapping[str, int] = {"multi_ring": 64, "nccl_tree": 128, "nvls_tree"
 IN_NODES = ("multi_ring", "node_split", "nvls", "nvls_tree", TWO_LEVELS)
 """Algorithms for several ranks in a node: not tried where a group has one in each."""
 
-MOST_JOINT_MESSAGES = 10_000
-"""Calls of at most so many messages together are played on one fabric to see how they slow each other down; of larger
-ones the loads of links are added."""
+MOST_JOINT_MESSAGES, MOST_JOINT_CALLS = 10_000, 4
+"""At most so many calls, of so many messages together, are played on one fabric to see how they slow each other down;
+of more or larger ones the loads of links are added."""
 
 GRID_FROM_BYTES = 4096
 UNIT_BYTES = 8
@@ -58,8 +62,8 @@ class Timed:
         Share of the time that each link is busy.
     bottleneck : str
         The busiest link.
-    schedule, layout
-        Of the algorithm; None where nothing is sent.
+    table : callable or None
+        Makes the table of its messages; None where they are not one.
     """
 
     time_s: float
@@ -67,16 +71,19 @@ class Timed:
     load: Floats
     bottleneck: str = ""
     n_messages: int = 0
-    schedule: Schedule | None = None
-    layout: Layout | None = None
+    table: Callable[[], MessageTable] | None = None
 
 
-Kind = tuple[str, str, str, str | None, int]
+Kind = tuple[str, str, str, str | None, int, int | None]
 
 
 def kind_of(call: Call) -> Kind:
     """What a call has in common with others but for its size."""
-    return call.collective, call.group, call.dtype, call.algorithm, call.root
+    return call.collective, call.group, call.dtype, call.algorithm, call.root, call.stage
+
+
+OTHER = Call("another job", 0, 0.0, 0, 0, group="other")
+"""What stands for a job that is not this training's, beside calls of it."""
 
 
 @dataclass(eq=False)
@@ -91,6 +98,10 @@ class Costs:
     model : str
     algorithms : mapping
         Collective to the algorithms to choose from, instead of the backend's.
+    other : Job, optional
+        Another job on the same fabric: what ``OTHER`` stands for.
+    disturbance : Disturbance
+        Of every call.
     """
 
     system: System
@@ -98,10 +109,12 @@ class Costs:
     backend: Backend
     model: str = "fluid"
     algorithms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    other: Job | None = None
+    disturbance: Disturbance = NO_DISTURBANCE
     _times: dict[tuple[Kind, int], Timed] = field(default_factory=dict)
     _together: dict[tuple[tuple[Kind, int], ...], tuple[float, ...]] = field(default_factory=dict)
     _sizes: dict[Kind, tuple[int, ...]] = field(default_factory=dict)
-    _groups: dict[str, Ints] = field(default_factory=dict)
+    _groups: dict[tuple[str, int | None], Ints] = field(default_factory=dict)
 
     def prepare(self, calls: Iterable[Call]) -> None:
         """Decide at which sizes calls are timed."""
@@ -116,11 +129,12 @@ class Costs:
                 first = int(np.log2(GRID_FROM_BYTES) / 2)
                 self._sizes[kind] = (UNIT_BYTES, *(4**power for power in range(first, last + 1)))
 
-    def groups(self, kind: str) -> Ints:
-        """The groups of a kind, (n_groups, size)."""
-        if kind not in self._groups:
-            self._groups[kind] = self.parallel.groups(kind, self.system)
-        return self._groups[kind]
+    def groups(self, kind: str, stage: int | None = None) -> Ints:
+        """The groups of a kind, (n_groups, size), or those of one stage."""
+        if (kind, stage) not in self._groups:
+            found = self.parallel.groups(kind, self.system)
+            self._groups[kind, stage] = found if stage is None else np.split(found, self.parallel.pipeline)[stage]
+        return self._groups[kind, stage]
 
     def n_bytes(self, call: Call) -> int:
         """Of the vector, with the number of ranks in it."""
@@ -155,7 +169,7 @@ class Costs:
         return self._timed(kind_of(call), self._around(call, self.n_bytes(call))[1])
 
     def _alone(self, call: Call) -> bool:
-        return call.group not in SENDS and self.groups(call.group).shape[1] == 1
+        return call.group not in (*SENDS, OTHER.group) and self.groups(call.group).shape[1] == 1
 
     def _around(self, call: Call, size: int) -> tuple[int, int]:
         sizes = self._sizes.get(kind_of(call), (size,))
@@ -164,6 +178,8 @@ class Costs:
         return (above, above) if above == size or place == 0 else (sizes[place - 1], above)
 
     def _timed(self, kind: Kind, n_bytes: int) -> Timed:
+        if kind == kind_of(OTHER):
+            return self._other
         key = (kind, n_bytes)
         if key not in self._times:
             self._times[key] = self._best(kind, n_bytes)
@@ -177,17 +193,17 @@ class Costs:
         RefusedError
             If none does; names the reasons.
         """
-        collective, group, dtype, own, root = kind
+        collective, group, dtype, own, root, stage = kind
         item = item_bytes(dtype)
         n_bytes = -(-n_bytes // item) * item
         if group in SENDS:
-            return self._run(_send(self.parallel, group), self.parallel.n_ranks, n_bytes, item, 0)
-        members = self.groups(group)
+            return self._run(_send(self.parallel, group, stage), self.parallel.n_ranks, n_bytes, item, 0)
+        members = self.groups(group, stage)
         found, reasons = [], []
         for spec in self._candidates(collective, own, members):
             try:
                 if spec == TWO_LEVELS:
-                    found.append(self._two_levels(collective, n_bytes, item))
+                    found.append(self._two_levels(collective, n_bytes, item, stage))
                 else:
                     found.append(self._one(find(collective, spec), members, n_bytes, item, root))
             except CommsimError as error:
@@ -219,12 +235,12 @@ class Costs:
             return self._run(resolved, size, n_bytes, item, root)
         return self._run(side_by_side(resolved, members, root), self.parallel.n_ranks, n_bytes, item, root)
 
-    def _two_levels(self, collective: str, n_bytes: int, item: int) -> Timed:
+    def _two_levels(self, collective: str, n_bytes: int, item: int, stage: int | None) -> Timed:
         """In each node, and each share across nodes: one after the other, each in all groups at once."""
         parts = []
         for group, share in (("node", n_bytes), ("across", -(-n_bytes // int(self.groups("node").shape[1])))):
             size = -(-share // item) * item
-            members = self.groups(group)
+            members = self.groups(group, stage)
             if members.shape[1] > 1:
                 parts.append(self._one(find(collective, "ring"), members, size, item, 0))
         if len(parts) < 2:
@@ -259,33 +275,56 @@ class Costs:
         self.system.require(n_ranks)
         schedule = Schedule(algorithm, n_ranks, root)
         layout = Layout.of(schedule.space, algorithm.collective, n_ranks, n_bytes // item, item)
-        done = MODELS[self.model].run(schedule, self.system, layout, None, NO_DISTURBANCE)
+        done = MODELS[self.model].run(schedule, self.system, layout, None, self.disturbance)
         time_s = float(done.finish_s.max())
         load = done.link_busy_s / time_s if time_s else np.zeros_like(done.link_busy_s)
         busiest = self.system.topology.link_name(int(np.argmax(load))) if len(load) else ""
-        return Timed(time_s, algorithm.spec, load, busiest, done.n_messages, schedule, layout)
+        table = partial(message_table, schedule, layout, self.system)
+        return Timed(time_s, algorithm.spec, load, busiest, done.n_messages, table)
+
+    @cached_property
+    def _other(self) -> Timed:
+        """The other job by itself.
+
+        Raises
+        ------
+        InputError
+            If it sends nothing.
+        """
+        if self.other is None:
+            raise InputError("there is no other job")
+        done = share_fabric([self.other], self.system, self.disturbance)
+        if not done.time_s or not done.link_busy_s.any():
+            raise InputError(f"{self.other.name} sends nothing that could be beside a training step")
+        table = self.other.table
+        return Timed(done.time_s, "", done.link_busy_s / done.time_s, "", done.n_messages, lambda: table)
 
     def slowdowns(self, calls: Sequence[Call]) -> tuple[float, ...]:
-        """How much longer each takes while all of them are on their way."""
+        """How much longer each takes while all are on their way; those that share no link leave each other alone."""
         if len(calls) < 2:
             return (1.0,) * len(calls)
         keys = tuple((kind_of(call), self._around(call, self.n_bytes(call))[1]) for call in calls)
         order = sorted(range(len(keys)), key=lambda place: repr(keys[place]))
         ordered = tuple(keys[place] for place in order)
         if ordered not in self._together:
-            self._together[ordered] = self._slowed([self._timed(*key) for key in ordered])
+            timed = [self._timed(*key) for key in ordered]
+            factors = [1.0] * len(timed)
+            for members in sharing([one.load for one in timed]):
+                for place, factor in zip(members, self._slowed([timed[place] for place in members]), strict=True):
+                    factors[place] = factor
+            self._together[ordered] = tuple(factors)
         found = dict(zip(order, self._together[ordered], strict=True))
         return tuple(found[place] for place in range(len(keys)))
 
     def _slowed(self, timed: Sequence[Timed]) -> tuple[float, ...]:
-        if self.model != "fluid" or sum(one.n_messages for one in timed) > MOST_JOINT_MESSAGES:
+        if len(timed) < 2:
+            return (1.0,) * len(timed)
+        tables = [one.table for one in timed if one.table is not None]
+        few = len(timed) <= MOST_JOINT_CALLS and sum(one.n_messages for one in timed) <= MOST_JOINT_MESSAGES
+        if self.model != "fluid" or not few or len(tables) < len(timed):
             return by_loads([one.load for one in timed])
-        jobs = [
-            Job(str(place), message_table(one.schedule, one.layout, self.system))
-            for place, one in enumerate(timed)
-            if one.schedule is not None and one.layout is not None
-        ]
-        times = share_fabric(jobs, self.system).jobs
+        jobs = [Job(str(place), table()) for place, table in enumerate(tables)]
+        times = share_fabric(jobs, self.system, self.disturbance).jobs
         first = min(range(len(times)), key=lambda place: times[place].together_s)
         shared_s = times[first].together_s
         progress = [1 - (one.together_s - shared_s) / one.alone_s if one.alone_s else 1.0 for one in times]
@@ -313,34 +352,22 @@ def by_loads(loads: Sequence[Floats]) -> tuple[float, ...]:
     return tuple(max(1.0, float(total[load > 0].max(initial=0.0))) for load in loads)
 
 
-def side_by_side(algorithm: Algorithm, members: Ints, root: int) -> Algorithm:
-    """The same in every group at once, (n_groups, size); as an algorithm of all ranks, whose chunks are a group's."""
-    size = members.shape[1]
-    space = algorithm.space(size)
-    rooted: dict[str, Any] = {"root": root} if algorithm.collective.rooted else {}
-    groups = members.tolist()
-
-    def inner(rank: Any, n_ranks: int) -> Any:
-        return algorithm.program(rank, n_ranks, **rooted, **algorithm.options)
-
-    def program(rank: Any, *_: int, **__: Any) -> Any:
-        return within(groups, rank, inner)
-
-    return Algorithm(
-        name=algorithm.name,
-        collective=replace(algorithm.collective, block_each=False),
-        program=program,
-        chunks=lambda *_, **__: space.n_data,
-        scratch=lambda *_, **__: space.n_scratch,
-        params=algorithm.params,
-    )
+def sharing(loads: Sequence[Floats]) -> list[list[int]]:
+    """Places of those that have a link in common, or a third that has one with both: disjoint lists that hold all."""
+    used = np.array([load > 0 for load in loads], dtype=np.float32)
+    joined = csr_array(used @ used.T > 0)
+    label = connected_components(joined, directed=False)[1]
+    return [np.flatnonzero(label == one).tolist() for one in np.unique(label)]
 
 
-def _send(parallel: Parallel, direction: str) -> Algorithm:
-    """Every rank of a stage to the same rank of the next one, or of the one before."""
+def _send(parallel: Parallel, direction: str, stage: int | None) -> Algorithm:
+    """Every rank of a stage to the same rank of the next one, or of the one before; of all stages at once or of one."""
     stages = parallel.stages()
-    pairs = (stages[:-1].ravel(), stages[1:].ravel())
-    src, dst = pairs if direction == "forwards" else pairs[::-1]
+    pairs = (stages[:-1], stages[1:]) if direction == "forwards" else (stages[1:], stages[:-1])
+    if stage is not None:
+        place = stage if direction == "forwards" else stage - 1
+        pairs = (pairs[0][place : place + 1], pairs[1][place : place + 1])
+    src, dst = (ranks.ravel() for ranks in pairs)
 
     def program(rank: Any, n_ranks: int, **_: Any) -> Any:
         to, from_ = np.full(n_ranks, -1), np.full(n_ranks, -1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commsim.errors import RefusedError
 from experiments.policies import Call, Compute, Policy
@@ -103,7 +103,7 @@ def pipelined(
         exchanged = once.calls(stage.compute) if parallel.data > 1 else ()
         for call in exchanged:
             follows = None if call.follows is None else call.follows + first
-            calls.append(PlacedCall(replace(stage.placed(call), follows=follows), number, number))
+            calls.append(PlacedCall(replace(stage.placed(call), follows=follows, stage=number), number, number))
     return lanes, [*calls, *_messages(stages, compute.n_passes, activations)]
 
 
@@ -147,6 +147,6 @@ def _messages(stages: Sequence[_Stage], n_passes: int, activations: int) -> list
                 ("backward", (number + 1, there), (number, here), "backwards"),
             ):
                 after, before = from_[1].end(what, one), to[1].begin(what, one)
-                call = Call("send", activations, 0.0, after, before, dtype="float16", stream=group, group=group)
-                found.append(PlacedCall(call, from_[0], to[0]))
+                how: dict[str, Any] = {"dtype": "float16", "stream": group, "group": group, "stage": from_[0]}
+                found.append(PlacedCall(Call("send", activations, 0.0, after, before, **how), from_[0], to[0]))
     return found

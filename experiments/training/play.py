@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
@@ -15,6 +15,7 @@ from experiments.policies.step import BEFORE_ALL, Call
 
 Events = Generator[simpy.Event, Any, None]
 DONE_S = 1e-11  # less work than that is none
+OTHERS = -1  # the lane of another job
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Played:
-    """What came of it: all intervals, and when each lane ended each step, [step][lane]."""
+    """All intervals; when each lane ended each step, [step][lane]; how many times longer another job took."""
 
     intervals: list[Interval]
     ends_s: list[list[float]]
+    other_slower: float = 1.0
 
     @property
     def window_s(self) -> tuple[float, float]:
@@ -136,32 +138,42 @@ class Played:
         begin_s, end_s = self.window_s
         return end_s - begin_s
 
+    @property
+    def mean_step_s(self) -> float:
+        """How long a step took from the second on."""
+        return (max(self.ends_s[-1]) - max(self.ends_s[0])) / (len(self.ends_s) - 1)
+
 
 @dataclass(eq=False)
-class _InFlight:
-    """The calls that share a lane's part of the fabric; `changed` happens when they change."""
+class _Fabric:
+    """The calls that are on their way, of all lanes; `changed` happens when they change."""
 
     env: simpy.Environment
     slowdowns: Callable[[Sequence[Call]], Sequence[float]]
     calls: list[Call] = field(default_factory=list)
     factors: list[float] = field(default_factory=list)
+    of_lane: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.changed = self.env.event()
 
-    def change(self, call: Call, *, begins: bool) -> None:
-        """A call begins or ends."""
+    def change(self, call: Call, lane: int, *, begins: bool) -> None:
+        """A call of a lane begins or ends."""
+        self.of_lane[lane] += 1 if begins else -1
         if begins:
             self.calls.append(call)
         else:
-            self.calls.pop(next(place for place, one in enumerate(self.calls) if one is call))
+            self.calls.pop(self._place(call))
         self.factors = list(self.slowdowns(self.calls))
         before, self.changed = self.changed, self.env.event()
         before.succeed()
 
     def factor(self, call: Call) -> float:
         """How many times longer it takes now."""
-        return self.factors[next(place for place, one in enumerate(self.calls) if one is call)]
+        return self.factors[self._place(call)]
+
+    def _place(self, call: Call) -> int:
+        return next(place for place, one in enumerate(self.calls) if one is call)
 
 
 class Player:
@@ -180,6 +192,8 @@ class Player:
     conditions : Conditions
     label : callable
         What a call is called in the timeline.
+    other : Call, optional
+        Another job, which repeats without end: it slows calls down, and they it.
     """
 
     def __init__(
@@ -191,10 +205,11 @@ class Player:
         n_streams: int = 1,
         conditions: Conditions = Conditions(),
         label: Callable[[Call], str] = lambda call: call.collective,
+        other: Call | None = None,
     ) -> None:
         self._lanes, self._calls, self._time_s, self._label = lanes, calls, time_s, label
         self._n_streams, self._conditions = n_streams, conditions
-        self._slowdowns = slowdowns
+        self._slowdowns, self._other = slowdowns, other
         self._waiting: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         for number, placed in enumerate(calls):
             later, operation = divmod(placed.call.before, len(lanes[placed.waiting].durations_s))
@@ -212,10 +227,13 @@ class Player:
         self._env = env = simpy.Environment()
         self._done: dict[tuple[str, int, int, int], simpy.Event] = defaultdict(env.event)
         self._streams: dict[tuple[int, str], simpy.PriorityResource] = {}
-        self._fabric = [_InFlight(env, self._slowdowns) for _ in self._lanes]
+        self._fabric = _Fabric(env, self._slowdowns)
         self._intervals: list[Interval] = []
         self._ends_s = [[0.0] * len(self._lanes) for _ in range(n_steps)]
         self._batches = simpy.Store(env, capacity=1)
+        self._other_s = 0.0
+        if self._other is not None:
+            env.process(self._beside(self._other))
         if self._conditions.input_s:
             env.process(self._read())
         for lane in range(len(self._lanes)):
@@ -224,7 +242,15 @@ class Player:
             for number in range(len(self._calls)):
                 env.process(self._call(step, number))
         env.run(until=env.all_of([self._done["lane", lane, 0, 0] for lane in range(len(self._lanes))]))
-        return Played(self._intervals, self._ends_s)
+        return Played(self._intervals, self._ends_s, env.now / self._other_s if self._other_s else 1.0)
+
+    def _beside(self, other: Call) -> Events:
+        """The other job: how much of its time by itself it has done, until the last change."""
+        self._fabric.change(other, OTHERS, begins=True)
+        while True:
+            factor, before_s = self._fabric.factor(other), self._env.now
+            yield self._fabric.changed
+            self._other_s += (self._env.now - before_s) / factor
 
     def _read(self) -> Events:
         while True:
@@ -255,13 +281,13 @@ class Player:
 
     def _work(self, lane: int, left_s: float) -> Events:
         """Compute for so long, longer while a call is on its way."""
-        fabric, slower = self._fabric[lane], 1 + self._conditions.interference
+        fabric, slower = self._fabric, 1 + self._conditions.interference
         if slower == 1:
             if left_s > 0:
                 yield self._env.timeout(left_s)
             return
         while left_s > max(DONE_S, 1e-14 * self._env.now):
-            factor, before_s = (slower if fabric.calls else 1.0), self._env.now
+            factor, before_s = (slower if fabric.of_lane[lane] else 1.0), self._env.now
             yield self._env.timeout(left_s * factor) | fabric.changed
             left_s -= (self._env.now - before_s) / factor
 
@@ -295,13 +321,13 @@ class Player:
     def _transfer(self, placed: PlacedCall, left_s: float) -> Events:
         if left_s <= 0:
             return
-        fabric, call = self._fabric[placed.lane], placed.call
-        fabric.change(call, begins=True)
+        fabric, call = self._fabric, placed.call
+        fabric.change(call, placed.lane, begins=True)
         while left_s > max(DONE_S, 1e-14 * self._env.now):
             factor, before_s = fabric.factor(call), self._env.now
             yield self._env.timeout(left_s * factor) | fabric.changed
             left_s -= (self._env.now - before_s) / factor
-        fabric.change(call, begins=False)
+        fabric.change(call, placed.lane, begins=False)
 
 
 def union_s(intervals: Sequence[Interval]) -> float:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
-from commsim import System
+from commsim import Job, System
+from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import InputError, RefusedError
 from commsim.units import format_volume
 from experiments.policies import Call, Compute, Policy
 from experiments.training.accelerators import Accelerator, accelerator_of
 from experiments.training.compute import OPTIMIZER_BYTES, ComputeSource
-from experiments.training.costs import Costs
+from experiments.training.costs import OTHER, Costs
 from experiments.training.parallel import (
     COLUMN_PARALLEL,
     ROW_PARALLEL,
@@ -27,6 +28,9 @@ from topologies import MACHINES
 
 N_STEPS = 3
 """Steps that are played; the last is the answer. What is exposed of an exchange settles with the second."""
+
+N_STEPS_BESIDE = 9
+"""Beside another job, whose rounds are no multiple of a step: the answer is the mean from the second on."""
 
 ACTIVATION_BYTES = 2
 """Of an element between blocks: 16 bits."""
@@ -53,6 +57,8 @@ class Training:
         Of the network.
     algorithms : mapping
         Collective to the algorithms to choose from, instead of the backend's.
+    disturbance : Disturbance
+        Of every call: ranks that begin late, messages that take longer.
     """
 
     workload: Workload
@@ -63,6 +69,26 @@ class Training:
     conditions: Conditions = field(default_factory=Conditions)
     model: str = "fluid"
     algorithms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    disturbance: Disturbance = NO_DISTURBANCE
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Another job beside a training.
+
+    Attributes
+    ----------
+    name : str
+        Of the job.
+    alone_s : float
+        What a step takes without it.
+    slower : float
+        How many times longer the other job takes.
+    """
+
+    name: str
+    alone_s: float
+    slower: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +120,8 @@ class StepResult:
         Collective and bytes to the busiest link of each call.
     lanes : tuple of str
         Names of the compute streams.
+    beside : Beside or None
+        What another job on the fabric makes of the step, and the step of it.
     """
 
     training: Training
@@ -109,6 +137,7 @@ class StepResult:
     algorithms: Mapping[tuple[str, int], str]
     bottlenecks: Mapping[tuple[str, int], str]
     lanes: tuple[str, ...]
+    beside: Beside | None = None
 
     @property
     def exposed_s(self) -> float:
@@ -151,7 +180,9 @@ class StepResult:
         return max(found, key=lambda key: key[1], default=None)
 
 
-def simulate_step(training: Training, system: System, batch: float, n_ranks: int | None = None) -> StepResult:
+def simulate_step(
+    training: Training, system: System, batch: float, n_ranks: int | None = None, beside: Job | None = None
+) -> StepResult:
     """One step, steady.
 
     Parameters
@@ -162,6 +193,8 @@ def simulate_step(training: Training, system: System, batch: float, n_ranks: int
         Samples of a step for each copy of the model.
     n_ranks : int, optional
         All devices by default.
+    beside : Job, optional
+        Another job on the same fabric, over and over again.
 
     Raises
     ------
@@ -173,7 +206,15 @@ def simulate_step(training: Training, system: System, batch: float, n_ranks: int
     training = _with_passes(training, batch)
     accelerator = accelerator_of(system)
     require_memory(training, parallel, accelerator, system)
-    costs = Costs(system, parallel, training.policy.backend, training.model, training.algorithms)
+    costs = Costs(
+        system,
+        parallel,
+        training.policy.backend,
+        training.model,
+        training.algorithms,
+        beside,
+        training.disturbance,
+    )
     if training.policy.tuned is not None and parallel.data > 1:
         line = costs.latency_and_bandwidth(Call("allreduce", 0, 0.0, 0, 1))
         training = replace(training, policy=replace(training.policy.tuned(*line), name=training.policy.name))
@@ -241,7 +282,8 @@ def _played(
 ) -> StepResult:
     lanes, calls = _lanes(training, parallel, batch, compute, costs)
     costs.prepare(placed.call for placed in calls)
-    player = Player(
+    play = partial(
+        Player,
         lanes,
         calls,
         costs.time_s,
@@ -250,7 +292,12 @@ def _played(
         training.conditions,
         lambda call: f"{call.collective} {format_volume(call.n_bytes)}",
     )
-    done = player.play(N_STEPS)
+    done, beside = play().play(N_STEPS), None
+    step_s = done.step_s
+    if costs.other is not None:
+        alone_s, done = step_s, play(OTHER).play(N_STEPS_BESIDE)
+        step_s = max(done.mean_step_s, alone_s)
+        beside = Beside(costs.other.name, alone_s, done.other_slower)
     intervals = clipped(done.intervals, done.window_s)
     kinds = {(placed.call.collective, placed.call.n_bytes): placed.call for placed in calls}
     busy = [sum(lane.durations_s) / training.conditions.speed for lane in lanes]
@@ -259,7 +306,7 @@ def _played(
         system=system.name,
         parallel=parallel,
         batch=batch,
-        step_s=done.step_s,
+        step_s=step_s,
         compute_s=sum(busy) / len(busy),
         ideal_s=_ideal(lanes, calls, training.conditions).step_s,
         exchange_s=max(
@@ -271,6 +318,7 @@ def _played(
         algorithms={kind: costs.algorithm(call) for kind, call in kinds.items()},
         bottlenecks={kind: costs.bottleneck(call) for kind, call in kinds.items()},
         lanes=tuple(lane.name for lane in lanes),
+        beside=beside,
     )
 
 
