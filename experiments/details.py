@@ -15,9 +15,7 @@ from commsim.topology import Floats, Topology
 from commsim.traffic import tier_loads
 from commsim.units import format_bytes, format_volume
 from experiments.options import require_file
-from experiments.table import Column
-
-SHORTEST = 8  # characters that a name keeps in a narrow terminal
+from experiments.table import Column, block
 
 
 def busiest(link_bytes: Floats, link_busy_s: Floats, time_s: float, top: int) -> list[tuple[int, float]]:
@@ -43,23 +41,6 @@ def tier_columns(topology: Topology, link_bytes: Floats, time_s: float) -> list[
         Column("tier", "", [load.tier for load in loads], 0, left=True),
         Column("bytes", "", [format_volume(load.n_bytes) for load in loads], 0),
         Column("of capacity", "", [f"{100 * load.share:.1f} %" for load in loads], 8),
-    ]
-
-
-def block(columns: Sequence[Column], width: int | None) -> list[str]:
-    """Lines of a table, its widest names cut where it would not fit."""
-    columns = list(columns)
-    while width is not None and (over := sum(column.width + 2 for column in columns) - width) > 0:
-        names = {number: c for number, c in enumerate(columns) if c.left and c.width > max(SHORTEST, len(c.title))}
-        if not names:
-            break
-        at = max(names, key=lambda number: columns[number].width)
-        widest, least = names[at], max(SHORTEST, len(names[at].title))
-        runner_up = max((c.width for number, c in names.items() if number != at), default=0)
-        columns[at] = widest.cut(max(widest.width - over, min(runner_up, widest.width - 1), least))
-    rows = [[column.title for column in columns], *zip(*(column.cells for column in columns), strict=True)]
-    return [
-        "  ".join(c.padded(text).strip("\n") for c, text in zip(columns, row, strict=True)).rstrip() for row in rows
     ]
 
 

@@ -22,7 +22,6 @@ from commsim.errors import InputError
 from experiments import policies, validate, workloads
 from experiments.calibrate import drift
 from experiments.choose import LIBRARY
-from experiments.details import block
 from experiments.findings import Findings, drift_line
 from experiments.launch import commsim_on_ranks
 from experiments.output import read_results
@@ -32,7 +31,7 @@ from experiments.progress import say, track
 from experiments.published import Published, nccl_tests
 from experiments.quickstart_report import write_all
 from experiments.scaling import rank_counts
-from experiments.table import terminal_width
+from experiments.table import block, terminal_width
 from experiments.training import Training
 from experiments.workloads import RESNET50_DDP_BUCKETS
 

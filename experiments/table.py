@@ -47,6 +47,23 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size((0, 0)).columns or None
 
 
+def block(columns: Sequence[Column], width: int | None) -> list[str]:
+    """Lines of a table, its widest names cut where it would not fit."""
+    columns = list(columns)
+    while width is not None and (over := sum(column.width + 2 for column in columns) - width) > 0:
+        names = {number: c for number, c in enumerate(columns) if c.left and c.width > max(SHORTEST, len(c.title))}
+        if not names:
+            break
+        at = max(names, key=lambda number: columns[number].width)
+        widest, least = names[at], max(SHORTEST, len(names[at].title))
+        runner_up = max((c.width for number, c in names.items() if number != at), default=0)
+        columns[at] = widest.cut(max(widest.width - over, min(runner_up, widest.width - 1), least))
+    rows = [[column.title for column in columns], *zip(*(column.cells for column in columns), strict=True)]
+    return [
+        "  ".join(c.padded(text).strip("\n") for c, text in zip(columns, row, strict=True)).rstrip() for row in rows
+    ]
+
+
 def table(
     results: Sequence[Result],
     facts: Mapping[str, Any],

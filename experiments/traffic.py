@@ -22,11 +22,11 @@ from commsim.selection import Ints
 from commsim.traffic import Job, TrafficResult, renamed, share_fabric, tier_loads
 from commsim.traffic_file import read_traffic, write_traffic
 from commsim.units import format_bytes, format_count, format_time, parse_bytes
-from experiments.details import block, busiest, link_columns, tier_columns
+from experiments.details import busiest, link_columns, tier_columns
 from experiments.groups import side_by_side
 from experiments.left_out import wrapped
 from experiments.output import provenance
-from experiments.table import Column
+from experiments.table import Column, block
 
 GOAL_ENDING, CSV_ENDING = ".goal", ".csv"
 

@@ -5,11 +5,10 @@ import pytest
 import topologies
 from commsim.errors import InputError, UnknownNameError
 from experiments import policies, workloads
-from experiments.details import block
 from experiments.planning import Question, changes, on_front, options, read_prices
 from experiments.planning.options import chosen
 from experiments.planning.prices import parts_of
-from experiments.table import Column
+from experiments.table import Column, block
 from experiments.training import ComputeSource, Training, sets
 from experiments.training.play import Conditions, expected_largest
 from experiments.training.published import rows_of

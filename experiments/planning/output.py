@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from commsim.units import format_count, format_money, format_time
-from experiments.details import block
 from experiments.output import provenance
 from experiments.planning.options import Option, on_front
 from experiments.planning.prices import HOUR_S
 from experiments.planning.sensitivity import Change
 from experiments.scaling.output import comment, csv_text, fact_lines, row_of
-from experiments.table import Column
+from experiments.table import Column, block
 
 DAY_S = 24 * HOUR_S
 FRONT, CHOSEN = "*", "="

@@ -10,11 +10,10 @@ from typing import Any
 
 from commsim.errors import InputError
 from commsim.units import format_count, format_time
-from experiments.details import block
 from experiments.left_out import wrapped
 from experiments.output import provenance
 from experiments.scaling.curve import Curve, Point
-from experiments.table import Column
+from experiments.table import Column, block
 from experiments.training import StepResult
 
 FORMATS = ("table", "csv", "json")
