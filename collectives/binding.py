@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,11 +22,38 @@ from commsim.collective import collective_named
 from commsim.errors import InputError, RefusedError
 from commsim.selection import Ints
 
-if TYPE_CHECKING:
-    from mpi4py import MPI
-
 AUTO, LIBRARY = "auto", "library"
 SCRATCH_OF_CALLS = 1 << 20  # pieces of memory beside those of the plan
+
+
+class Arguments(NamedTuple):
+    """What a call was made with.
+
+    Attributes
+    ----------
+    collective : str
+    comm : mpi4py.MPI.Comm
+    sendbuf, recvbuf : buffer
+    op, root, algorithm, tuning
+        See :mod:`collectives.calls`.
+    counts : tuple of int, optional
+        Of the blocks of a reduce_scatter.
+    """
+
+    collective: str
+    comm: Any
+    sendbuf: Any
+    recvbuf: Any
+    op: Any = None
+    root: int = 0
+    algorithm: Any = AUTO
+    tuning: Any = None
+    counts: tuple[int, ...] | None = None
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether values are where results will be."""
+        return self.sendbuf is load_mpi().IN_PLACE
 
 
 class Call:
@@ -131,52 +158,41 @@ class Bound:
         return self.lease.take(n_elements, dtype)
 
 
-def bind(
-    place: Place,
-    name: str,
-    comm: MPI.Comm,
-    sendbuf: Any,
-    recvbuf: Any,
-    op: Any,
-    root: int,
-    algorithm: Any,
-    tuning: Any,
-    counts: tuple[int, ...] | None,
-) -> Call:
-    """Make the plan of a call. Arguments are those of :mod:`collectives.calls`; does not communicate."""
-    kind = collective_named(name)
-    op = load_mpi().SUM if op is None else op
+def bind(place: Place, asked: Arguments) -> Call:
+    """Make the plan of a call; does not communicate."""
+    kind = collective_named(asked.collective)
+    op = load_mpi().SUM if asked.op is None else asked.op
     combine = from_library_op(op) if isinstance(op, load_mpi().Op) else operation(op)
-    if algorithm == LIBRARY:
-        return _library(name, comm, sendbuf, recvbuf, op, root, counts)
+    if asked.algorithm == LIBRARY:
+        return _library(asked._replace(op=op))
     for on_device in (True, False) if devices.aware() else (False,):
         lease = place.memory.lease(SCRATCH_OF_CALLS) if place.memory else Lease()
         bound = Bound(lease, on_device)
-        _BINDINGS[name](bound, place.comm, sendbuf, recvbuf, root, counts)
+        _BINDINGS[kind.name](bound, asked)
         if isinstance(combine, LibraryOperation):
             combine = combine.of(bound.kind)
         elif kind.reduces:
             combine.require(bound.vector.dtype)
-        plan = _plan(place, kind.name, bound, combine, root, algorithm, tuning)
+        plan = _plan(place, asked, bound, combine)
         if bound.path != "device" or (plan.only_moves and not kind.reduces):
             return Call(plan, plan.algorithm.spec, bound)
         plan.free()
     raise AssertionError("the host is always taken")
 
 
-def _plan(place: Place, name: str, bound: Bound, op: Operation, root: int, algorithm: Any, tuning: Any) -> Plan:
-    wanted = _wanted(place, name, bound, algorithm, tuning)
+def _plan(place: Place, asked: Arguments, bound: Bound, op: Operation) -> Plan:
+    options: dict[str, Any] = {"op": op, "root": asked.root, "counts": bound.counts, "source": bound.source}
     refusals = []
-    for one in wanted:
+    for one in _wanted(place, asked, bound):
         try:
-            options: dict[str, Any] = {"op": op, "root": root, "counts": bound.counts, "source": bound.source}
             return Plan(one, place, bound.vector, bound.output, **options)
         except RefusedError as error:
             refusals.append(error)
     raise refusals[0]
 
 
-def _wanted(place: Place, name: str, bound: Bound, algorithm: Any, tuning: Any) -> list[Algorithm]:
+def _wanted(place: Place, asked: Arguments, bound: Bound) -> list[Algorithm]:
+    name, algorithm = asked.collective, asked.algorithm
     if isinstance(algorithm, Algorithm):
         if algorithm.collective.name != name:
             raise InputError(f"{algorithm.name} is for {algorithm.collective.name}, not for {name}")
@@ -184,11 +200,7 @@ def _wanted(place: Place, name: str, bound: Bound, algorithm: Any, tuning: Any) 
     if algorithm != AUTO:
         return [find(name, algorithm)]
     n_bytes = 0 if bound.counts is not None else bound.vector.nbytes  # the same on all ranks
-    return candidates(name, place.comm.size, n_bytes, tuning)
-
-
-def _in_place(given: Any) -> bool:
-    return given is load_mpi().IN_PLACE
+    return candidates(name, place.comm.size, n_bytes, asked.tuning, place.for_nodes(collective_named(name)).groups)
 
 
 def _same(bound: Bound, vector: Array, source: Array) -> None:
@@ -200,31 +212,32 @@ def _same(bound: Bound, vector: Array, source: Array) -> None:
     bound.vector, bound.source = vector, source
 
 
-def _allreduce(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    vector, _ = bound.array(recv, read=_in_place(send), written=True)
-    if _in_place(send):
+def _allreduce(bound: Bound, asked: Arguments) -> None:
+    vector, _ = bound.array(asked.recvbuf, read=asked.is_in_place, written=True)
+    if asked.is_in_place:
         bound.vector = vector
     else:
-        _same(bound, vector, bound.array(send, read=True)[0])
+        _same(bound, vector, bound.array(asked.sendbuf, read=True)[0])
 
 
-def _reduce(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    if comm.rank == root:
-        _allreduce(bound, comm, send, recv, root, counts)
+def _reduce(bound: Bound, asked: Arguments) -> None:
+    if asked.comm.rank == asked.root:
+        _allreduce(bound, asked)
         return
-    source, _ = bound.array(send, read=True)
+    source, _ = bound.array(asked.sendbuf, read=True)
     _same(bound, bound.scratch(len(source), source.dtype), source)
 
 
-def _broadcast(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    bound.vector, _ = bound.array(recv, read=comm.rank == root, written=comm.rank != root)
+def _broadcast(bound: Bound, asked: Arguments) -> None:
+    is_root = asked.comm.rank == asked.root
+    bound.vector, _ = bound.array(asked.recvbuf, read=is_root, written=not is_root)
 
 
-def _reduce_scatter(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    p, me = comm.size, comm.rank
-    given = recv if _in_place(send) else send
-    source, _ = bound.array(given, read=True, written=_in_place(send))
-    target = source if _in_place(send) else bound.array(recv, written=True)[0]
+def _reduce_scatter(bound: Bound, asked: Arguments) -> None:
+    p, me, counts = asked.comm.size, asked.comm.rank, asked.counts
+    given = asked.recvbuf if asked.is_in_place else asked.sendbuf
+    source, _ = bound.array(given, read=True, written=asked.is_in_place)
+    target = source if asked.is_in_place else bound.array(asked.recvbuf, written=True)[0]
     share, rest = divmod(len(source), p)
     nearly = tuple(share + (rank < rest) for rank in range(p))
     if counts is None and rest:
@@ -246,70 +259,68 @@ def _reduce_scatter(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: in
     bound.copied(target[: counts[me]], block, after=True)
 
 
-def _block(array: Array, rank: int, n_ranks: int) -> Array:
-    each = len(array) // n_ranks
-    return array[rank * each : (rank + 1) * each]
+def _block(array: Array, comm: Any) -> Array:
+    """A rank's own of equal blocks."""
+    each = len(array) // comm.size
+    return array[comm.rank * each : (comm.rank + 1) * each]
 
 
-def _allgather(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    bound.vector, _ = bound.array(recv, comm.size, read=_in_place(send), written=True)
-    if not _in_place(send):
-        bound.copied(_block(bound.vector, comm.rank, comm.size), bound.array(send, read=True)[0])
+def _allgather(bound: Bound, asked: Arguments) -> None:
+    bound.vector, _ = bound.array(asked.recvbuf, asked.comm.size, read=asked.is_in_place, written=True)
+    if not asked.is_in_place:
+        bound.copied(_block(bound.vector, asked.comm), bound.array(asked.sendbuf, read=True)[0])
 
 
-def _gather(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    if comm.rank == root:
-        _allgather(bound, comm, send, recv, root, counts)
+def _gather(bound: Bound, asked: Arguments) -> None:
+    if asked.comm.rank == asked.root:
+        _allgather(bound, asked)
         return
-    block, _ = bound.array(send, read=True)
-    bound.vector = bound.scratch(comm.size * len(block), block.dtype)
-    bound.copied(_block(bound.vector, comm.rank, comm.size), block)
+    block, _ = bound.array(asked.sendbuf, read=True)
+    bound.vector = bound.scratch(asked.comm.size * len(block), block.dtype)
+    bound.copied(_block(bound.vector, asked.comm), block)
 
 
-def _scatter(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    if comm.rank == root:
-        source, _ = bound.array(send, comm.size, read=True)
+def _scatter(bound: Bound, asked: Arguments) -> None:
+    is_root = asked.comm.rank == asked.root
+    if is_root:
+        source, _ = bound.array(asked.sendbuf, asked.comm.size, read=True)
         _same(bound, bound.scratch(len(source), source.dtype), source)
     else:
-        block, _ = bound.array(recv, written=True)
-        bound.vector = bound.scratch(comm.size * len(block), block.dtype)
-    if not (comm.rank == root and _in_place(recv)):
-        block, _ = bound.array(recv, written=True)
-        bound.copied(block, _block(bound.vector, comm.rank, comm.size), after=True)
+        block, _ = bound.array(asked.recvbuf, written=True)
+        bound.vector = bound.scratch(asked.comm.size * len(block), block.dtype)
+    if not (is_root and asked.recvbuf is load_mpi().IN_PLACE):
+        block, _ = bound.array(asked.recvbuf, written=True)
+        bound.copied(block, _block(bound.vector, asked.comm), after=True)
 
 
-def _alltoall(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    bound.output, _ = bound.array(recv, comm.size, read=_in_place(send), written=True)
+def _alltoall(bound: Bound, asked: Arguments) -> None:
+    bound.output, _ = bound.array(asked.recvbuf, asked.comm.size, read=asked.is_in_place, written=True)
     vector = bound.scratch(len(bound.output), bound.output.dtype)
-    if _in_place(send):
+    if asked.is_in_place:
         bound.vector = vector
         bound.copied(vector, bound.output)
     else:
-        _same(bound, vector, bound.array(send, comm.size, read=True)[0])
+        _same(bound, vector, bound.array(asked.sendbuf, asked.comm.size, read=True)[0])
 
 
-def _alltoallv(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
-    p, me = comm.size, comm.rank
-    if _in_place(send):
+def _alltoallv(bound: Bound, asked: Arguments) -> None:
+    p, me = asked.comm.size, asked.comm.rank
+    if asked.is_in_place:
         raise InputError("an alltoallv in place is not supported; give a sendbuf")
     matrix = np.zeros((p, p), np.int64)
-    packed = []
-    for given, line, written in ((send, matrix[me], False), (recv, matrix[:, me], True)):
+    packed, own = [], []
+    for given, line, written in ((asked.sendbuf, matrix[me], False), (asked.recvbuf, matrix[:, me], True)):
         array, buffer = bound.array(given, p, read=not written, written=written)
         sizes = buffer.counts or (buffer.n_elements,) * p
         places = buffer.displs or tuple(np.cumsum((0, *sizes))[:-1].tolist())
         line[:] = sizes
+        own.append(sizes[me])
         packed.append(_packed(bound, array, sizes, places, written))
-    if matrix[me, me] != _own(recv, p, me):
-        raise InputError(f"rank {me} sends itself {_own(send, p, me)} elements and receives {_own(recv, p, me)}")
+    if own[0] != own[1]:
+        raise InputError(f"rank {me} sends itself {own[0]} elements and receives {own[1]}")
     source, bound.output = packed
     bound.counts = matrix
     _same(bound, bound.scratch(len(source), source.dtype), source)
-
-
-def _own(given: Any, n_ranks: int, rank: int) -> int:
-    buffer = as_buffer(given, n_ranks)
-    return buffer.counts[rank] if buffer.counts else buffer.n_elements
 
 
 def _packed(bound: Bound, array: Array, sizes: Any, places: Any, written: bool) -> Array:
@@ -324,11 +335,11 @@ def _packed(bound: Bound, array: Array, sizes: Any, places: Any, written: bool) 
     return packed
 
 
-def _barrier(bound: Bound, comm: MPI.Comm, send: Any, recv: Any, root: int, counts: Any) -> None:
+def _barrier(bound: Bound, asked: Arguments) -> None:
     bound.vector = np.empty(0, np.uint8)
 
 
-_BINDINGS: dict[str, Callable[[Bound, Any, Any, Any, int, Any], None]] = {
+_BINDINGS: dict[str, Callable[[Bound, Arguments], None]] = {
     "allreduce": _allreduce,
     "broadcast": _broadcast,
     "reduce": _reduce,
@@ -360,7 +371,8 @@ class _LibraryPlan:
         """Nothing was made."""
 
 
-def _library(name: str, comm: Any, send: Any, recv: Any, op: Any, root: int, counts: Any) -> Call:
+def _library(asked: Arguments) -> Call:
+    _, comm, send, recv, op, root, _, _, counts = asked
     if not isinstance(op, load_mpi().Op):
         raise InputError("algorithm='library' takes operations of MPI; make one with MPI.Op.Create")
     scatter = (
@@ -380,4 +392,4 @@ def _library(name: str, comm: Any, send: Any, recv: Any, op: Any, root: int, cou
         "scatter": lambda: comm.Scatter(send, recv, root),
         "barrier": comm.Barrier,
     }
-    return Call(_LibraryPlan(calls[name]), LIBRARY, Bound(Lease()))
+    return Call(_LibraryPlan(calls[asked.collective]), LIBRARY, Bound(Lease()))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collectives.arrays import buffer_key
-from collectives.binding import LIBRARY, Call, bind
+from collectives.binding import AUTO, LIBRARY, Arguments, Call, bind
 from collectives.contexts import Calls, Context, context_of, ready, require_multiple
 from collectives.mpi import load_mpi
 from collectives.requests import Handle, Request
@@ -27,7 +27,6 @@ from commsim.errors import unknown_name
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-AUTO = "auto"
 PROGRESS = ("thread", "test")
 KNOWN_BYTES = 256 * 1024  # arrays up to this size are known by the object, and kept alive with their plan
 
@@ -66,14 +65,14 @@ def Allreduce(
         known = ready[comm.handle].calls.known
         call = known["allreduce", id(sendbuf), id(recvbuf), id(op), id(algorithm), 0, id(tuning), None]
     except KeyError:
-        _run("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
+        _run(Arguments("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning))
     else:
         call.run()
 
 
 def Bcast(comm: MPI.Comm, buf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """The root's buffer, on every rank."""
-    _run("broadcast", comm, buf, buf, None, root, algorithm, tuning)
+    _run(Arguments("broadcast", comm, buf, buf, None, root, algorithm, tuning))
 
 
 def Reduce(
@@ -87,14 +86,14 @@ def Reduce(
     tuning: Any = None,
 ) -> None:
     """The reduction over all ranks, at the root; the others' `recvbuf` may be None."""
-    _run("reduce", comm, sendbuf, recvbuf, op, root, algorithm, tuning)
+    _run(Arguments("reduce", comm, sendbuf, recvbuf, op, root, algorithm, tuning))
 
 
 def Reduce_scatter_block(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: Any = None, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Block r of the reduction, on rank r; all blocks are equally long."""
-    _run("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
+    _run(Arguments("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning))
 
 
 def Reduce_scatter(
@@ -112,41 +111,41 @@ def Reduce_scatter(
     Blocks that are not nearly equal (the first ones one longer) travel as long as the longest.
     """
     counts = None if recvcounts is None else tuple(int(n) for n in recvcounts)
-    _run("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, counts)
+    _run(Arguments("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, counts))
 
 
 def Allgather(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Every rank's buffer, on every rank, in the order of ranks."""
-    _run("allgather", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
+    _run(Arguments("allgather", comm, sendbuf, recvbuf, None, 0, algorithm, tuning))
 
 
 def Alltoall(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Block s of rank r becomes block r of rank s."""
-    _run("alltoall", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
+    _run(Arguments("alltoall", comm, sendbuf, recvbuf, None, 0, algorithm, tuning))
 
 
 def Alltoallv(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """The same with blocks of their own length: buffers are ``[array, (counts, displs), type]``."""
-    _run("alltoallv", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
+    _run(Arguments("alltoallv", comm, sendbuf, recvbuf, None, 0, algorithm, tuning))
 
 
 def Gather(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Every rank's buffer at the root, in the order of ranks; the others' `recvbuf` may be None."""
-    _run("gather", comm, sendbuf, recvbuf, None, root, algorithm, tuning)
+    _run(Arguments("gather", comm, sendbuf, recvbuf, None, root, algorithm, tuning))
 
 
 def Scatter(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Block r of the root's buffer, on rank r; the others' `sendbuf` may be None."""
-    _run("scatter", comm, sendbuf, recvbuf, None, root, algorithm, tuning)
+    _run(Arguments("scatter", comm, sendbuf, recvbuf, None, root, algorithm, tuning))
 
 
 def Barrier(comm: MPI.Comm, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Come back when every rank has come."""
-    _run("barrier", comm, None, None, None, 0, algorithm, tuning)
+    _run(Arguments("barrier", comm, None, None, None, 0, algorithm, tuning))
 
 
 def Iallreduce(
@@ -179,7 +178,7 @@ def Iallreduce(
     """
     context, way = context_of(comm), _way(progress)
     calls = context.deferred if way == "thread" else context.polled
-    call = _call(context, calls, ("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, None))
+    call = _call(context, calls, Arguments("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning))
     return context.progress.by_thread(call) if way == "thread" else context.progress.by_test(call)
 
 
@@ -200,7 +199,7 @@ def Allreduce_init(
     """
     context, way = context_of(comm), _way(progress)
     place = context.place(in_fabric=True)
-    call = bind(place, "allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, None)
+    call = bind(place, Arguments("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning))
     return Handle(call, context.progress if way == "thread" else None, context.handles)
 
 
@@ -215,27 +214,17 @@ def _way(progress: str | None) -> str:
     return progress
 
 
-def _run(
-    name: str,
-    comm: MPI.Comm,
-    sendbuf: Any,
-    recvbuf: Any,
-    op: Any,
-    root: int,
-    algorithm: Any,
-    tuning: Any,
-    counts: tuple[int, ...] | None = None,
-) -> None:
+def _run(asked: Arguments) -> None:
     """Do a call. One with the same objects as before is known by them, and nothing is asked."""
-    arguments = (name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
+    name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts = asked
     key = (name, id(sendbuf), id(recvbuf), id(op), id(algorithm), root, id(tuning), counts)
     context = ready.get(comm.handle)
     call = None if context is None else context.calls.known.get(key)
     if call is None:
         context = context_of(comm)
-        call = _call(context, context.calls, arguments)
+        call = _call(context, context.calls, asked)
         if call.algorithm != LIBRARY and _stays(sendbuf) and _stays(recvbuf):
-            context.calls.know(key, call, arguments)
+            context.calls.know(key, call, asked)
     call.run()
 
 
@@ -244,14 +233,14 @@ def _stays(given: Any) -> bool:
     return given is None or given is load_mpi().IN_PLACE or (type(given) is np.ndarray and given.nbytes <= KNOWN_BYTES)
 
 
-def _call(context: Context, calls: Calls, arguments: tuple[Any, ...]) -> Call:
+def _call(context: Context, calls: Calls, asked: Arguments) -> Call:
     """The call of these arguments, one that is kept or a new one. Objects are told apart by identity."""
-    name, _, sendbuf, recvbuf, op, root, algorithm, tuning, counts = arguments
+    name, _, sendbuf, recvbuf, op, root, algorithm, tuning, counts = asked
     there, here = _key(context, sendbuf), _key(context, recvbuf)
     key = (name, id(algorithm), id(op), root, id(tuning), counts, there, here)
     found: Call | None = calls.kept.get(key)
     if found is None:
-        found = bind(calls.place, *arguments)
+        found = bind(calls.place, asked)
         found.arguments = (algorithm, tuning, op)
         if calls.watchdog is not None:
             found.run = Watched(calls.watchdog, f"{name}, {found.algorithm}", found.run)

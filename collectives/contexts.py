@@ -5,12 +5,13 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Hashable
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from collectives.compiled import PLAN_TAGS
 from collectives.memory import Memory
-from collectives.mpi import Place, load_mpi, node_groups
+from collectives.mpi import Place, load_mpi
 from collectives.requests import Progress
 from collectives.watchdog import Watchdog, limit_from_environment
 from commsim.errors import InputError, RefusedError
@@ -92,10 +93,10 @@ class Context:
             raise InputError("a collective needs an intracommunicator")
         self.comm, self.handle = comm.Dup(), comm.handle
         self.memory_of, self.in_place = MPI.buffer, MPI.IN_PLACE
-        self.groups = node_groups(self.comm)
-        largest_tag: Any = comm.Get_attr(MPI.TAG_UB)
+        self._own = Place.of(self.comm)
+        largest_tag: Any = MPI.COMM_WORLD.Get_attr(MPI.TAG_UB)  # Open MPI has it there only
         self._n_places, self._most_tags = 0, largest_tag + 1
-        self._extra: list[Any] = []
+        self._before: list[Place] = []
         self.calls, self.deferred, self.polled = (Calls(self.place(Memory())) for _ in range(3))
         self.progress = Progress()
         limit_s = limit_from_environment()
@@ -106,10 +107,10 @@ class Context:
     def place(self, memory: Memory | None = None, *, in_fabric: bool = False) -> Place:
         """Where the next plan lives, with tags of its own: ranks must ask in the same order."""
         if (self._n_places + 1) * PLAN_TAGS > self._most_tags:
-            self._extra.append(self.comm)
-            self.comm, self._n_places = self.comm.Dup(), 0
+            self._before.append(self._own)
+            self._own, self._n_places = Place.of(self.comm.Dup()), 0
         self._n_places += 1
-        return Place(self.comm, self.groups, (self._n_places - 1) * PLAN_TAGS, memory, in_fabric)
+        return replace(self._own, first_tag=(self._n_places - 1) * PLAN_TAGS, memory=memory, in_fabric=in_fabric)
 
     def free(self, *, at_exit: bool) -> None:
         """Free plans; and the duplicate, which all ranks do together, unless the process ends."""
@@ -118,8 +119,9 @@ class Context:
             one.free()
         self.handles = set()
         if not at_exit:
-            for comm in (*self._extra, self.comm):
-                comm.Free()
+            for place in (*self._before, self._own):
+                place.free()
+                place.comm.Free()
 
 
 _contexts: dict[int, Context] = {}

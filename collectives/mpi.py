@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -87,12 +87,9 @@ def ranks_per_node(comm: MPI.Comm) -> int | None:
 
 def node_groups(comm: MPI.Comm) -> int:
     """The same, as algorithms are asked: ``SCATTERED`` where no number says who shares a host. All ranks call this."""
-    local = comm.Split_type(load_mpi().COMM_TYPE_SHARED)
-    sizes = comm.allgather((local.size, comm.rank - local.rank))
-    local.Free()
-    size: int = sizes[0][0]
-    regular = all(pair == (size, rank // size * size) for rank, pair in enumerate(sizes))
-    return size if regular else SCATTERED
+    place = Place.of(comm)
+    place.free()
+    return place.groups
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Place:
     Attributes
     ----------
     comm : mpi4py.MPI.Comm
-    groups : int or None
+    groups : int
         Ranks on each host; ``SCATTERED`` where there is no such number.
     first_tag : int
         Plans that may run at the same time have tags of their own.
@@ -111,13 +108,50 @@ class Place:
     in_fabric : bool
         Whether fabric operations are collectives of their groups, which all ranks of these must then make together;
         else they are messages like all others.
+    host_by_host : Place, optional
+        The same ranks numbered host by host, where all hosts have equally many and these do not follow each other.
     """
 
     comm: MPI.Comm
-    groups: int | None
+    groups: int
     first_tag: int = 0
     memory: Memory | None = None
     in_fabric: bool = True
+    host_by_host: Place | None = None
+
+    @staticmethod
+    def of(comm: MPI.Comm) -> Place:
+        """Where plans on a communicator live, one at a time; all its ranks call this, and :meth:`free` at last."""
+        local = comm.Split_type(load_mpi().COMM_TYPE_SHARED)
+        first = local.bcast(comm.rank)  # on this host
+        pairs = comm.allgather((first, local.size))
+        local.Free()
+        size = pairs[0][1]
+        if pairs == [(rank // size * size, size) for rank in range(comm.size)]:
+            return Place(comm, size)
+        are_equal = all(n == size for _, n in pairs)
+        return Place(comm, SCATTERED, host_by_host=Place(comm.Split(0, first), size) if are_equal else None)
+
+    def for_nodes(self, collective: Collective) -> Place:
+        """Where an algorithm runs that groups ranks by host.
+
+        Numbered host by host where they must be, if nobody can tell: where every rank has, and gets, the same chunks.
+        """
+        if self.host_by_host is None or collective.block_each:
+            return self
+        return replace(self, comm=self.host_by_host.comm, groups=self.host_by_host.groups, host_by_host=None)
+
+    def number(self, rank: int, of: MPI.Comm) -> int:
+        """What a rank of another communicator of the same ranks is here."""
+        if of is self.comm:
+            return rank
+        found: list[int] = of.Get_group().Translate_ranks([rank], self.comm.Get_group())
+        return int(found[0])
+
+    def free(self) -> None:
+        """Free what :meth:`of` made."""
+        if self.host_by_host is not None:
+            self.host_by_host.comm.Free()
 
 
 def library_type(dtype: np.dtype[Any]) -> Any:

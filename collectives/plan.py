@@ -67,9 +67,10 @@ class Plan:
         counts: Ints | None = None,
         source: Array | None = None,
     ) -> None:
-        place = comm if isinstance(comm, Place) else Place(comm, node_groups(comm))
-        comm = place.comm
+        given = comm if isinstance(comm, Place) else Place(comm, node_groups(comm))
         kind, n_bytes = algorithm.collective, buffer.nbytes
+        place = given.for_nodes(kind) if algorithm.params.get("ranks_per_node", 1) is None else given
+        comm, root = place.comm, place.number(root, given.comm)
         for array in (buffer, output, source):
             if array is not None and (array.ndim != 1 or not array.flags.c_contiguous or array.dtype.hasobject):
                 shown = f"{array.dtype} of shape {array.shape}"
@@ -81,9 +82,10 @@ class Plan:
             n_bytes = int(counts.sum(axis=1).max()) * buffer.itemsize  # what the busiest sends: the same on every rank
         self.algorithm = algorithm.resolved(comm.size, n_bytes, place.groups)
         combine = operation(op)
-        if kind.reduces and not (combine.commutative or self.algorithm.keeps_order):
+        if kind.reduces and not (combine.commutative or (self.algorithm.keeps_order and place is given)):
+            where = "" if place is given else ", whose ranks are numbered host by host here,"
             raise RefusedError(
-                f"{self.algorithm.spec} combines values in another order than that of ranks, and the operation "
+                f"{self.algorithm.spec}{where} combines values in another order than that of ranks, and the operation "
                 f"{combine.name!r} does not commute; use an algorithm that keeps the order (`commsim list algorithms "
                 "--keeps-order`), or say that it commutes: collectives.Operation(function, commutative=True)"
             )

@@ -1,7 +1,8 @@
 """Decision tables: which algorithm for how many ranks and bytes. Read here, made by ``commsim tune``.
 
-A table is TOML or JSON: ``[[rule]]`` with ``collective``, ``n_ranks`` and ``n_bytes`` (both: from here on, until the
-next rule) and ``algorithms``, specs in the order in which they are taken; the first that does not refuse the case.
+A table is TOML or JSON: a list ``rule`` with ``collective``, ``ranks_per_node`` (1 where it is not said), ``n_ranks``
+and ``n_bytes`` (all three: from here on, until the next rule) and ``algorithms``, specs in the order in which they are
+taken; the first that does not refuse the case.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from collectives.registry import find, names_of
-from commsim.algorithm import Algorithm
+from commsim.algorithm import Algorithm, Groups
 from commsim.collective import collective_named
 from commsim.errors import InputError, unknown_name
 
 VARIABLE = "COMMSIM_TUNING"
 SHIPPED = Path(__file__).with_name("tuning.toml")
-KEYS = ("collective", "n_ranks", "n_bytes", "algorithms")
+KEYS = ("collective", "ranks_per_node", "n_ranks", "n_bytes", "algorithms")
 LAST_RESORT = ("linear", "dissemination")  # take any number of ranks, and keep their order
 
 
@@ -38,17 +39,21 @@ class Rule:
         The rule holds up to those of the next one; the first also below its own.
     algorithms : tuple of str
         Specs, the best first.
+    ranks_per_node : int
+        As the others.
     """
 
     collective: str
     n_ranks: int
     n_bytes: int
     algorithms: tuple[str, ...]
+    ranks_per_node: int = 1
 
     def __post_init__(self) -> None:
         collective_named(self.collective)
-        if self.n_ranks < 1 or self.n_bytes < 0 or not self.algorithms:
-            raise InputError(f"{self}: n_ranks is at least 1, n_bytes at least 0, and algorithms names some")
+        if min(self.n_ranks, self.ranks_per_node) < 1 or self.n_bytes < 0 or not self.algorithms:
+            least = "n_ranks and ranks_per_node are at least 1, n_bytes at least 0"
+            raise InputError(f"{self}: {least}, and algorithms names some")
         for spec in self.algorithms:
             find(self.collective, spec)
 
@@ -66,13 +71,13 @@ class Table:
     rules: tuple[Rule, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def specs(self, collective: str, n_ranks: int, n_bytes: int) -> tuple[str, ...]:
+    def specs(self, collective: str, n_ranks: int, n_bytes: int, ranks_per_node: int = 1) -> tuple[str, ...]:
         """The specs for a case; of a collective without rules none."""
-        own = [rule for rule in self.rules if rule.collective == collective]
-        ranks = _from(sorted({rule.n_ranks for rule in own}), n_ranks)
-        rows = {rule.n_bytes: rule for rule in own if rule.n_ranks == ranks}
-        size = _from(sorted(rows), n_bytes)
-        return rows[size].algorithms if size is not None else ()
+        left = [rule for rule in self.rules if rule.collective == collective]
+        for key, value in (("ranks_per_node", ranks_per_node), ("n_ranks", n_ranks), ("n_bytes", n_bytes)):
+            begin = _from(sorted({getattr(rule, key) for rule in left}), value)
+            left = [rule for rule in left if getattr(rule, key) == begin]
+        return left[-1].algorithms if left else ()
 
     @staticmethod
     def read(path: str | Path) -> Table:
@@ -100,7 +105,8 @@ def _rule(path: str | Path, number: int, row: Any) -> Rule:
         for key in row:
             if key not in KEYS:
                 raise unknown_name("key", key, KEYS)
-        return Rule(row["collective"], int(row["n_ranks"]), int(row["n_bytes"]), tuple(row["algorithms"]))
+        n_ranks, n_bytes, each = int(row["n_ranks"]), int(row["n_bytes"]), int(row.get("ranks_per_node", 1))
+        return Rule(row["collective"], n_ranks, n_bytes, tuple(row["algorithms"]), each)
     except KeyError as error:
         raise InputError(f"decision table {path}, rule {number}: {error} is missing") from None
     except (TypeError, ValueError) as error:
@@ -125,9 +131,13 @@ def table_of(tuning: str | Path | Table | None) -> Table:
 
 
 def candidates(
-    collective: str, n_ranks: int, n_bytes: int, tuning: str | Path | Table | None = None
+    collective: str,
+    n_ranks: int,
+    n_bytes: int,
+    tuning: str | Path | Table | None = None,
+    groups: Groups = None,
 ) -> list[Algorithm]:
-    """What ``algorithm="auto"`` tries for a case, in this order."""
-    specs = table_of(tuning).specs(collective, n_ranks, n_bytes)
+    """What ``algorithm="auto"`` tries for a case, in this order; `groups` are the ranks on each host."""
+    specs = table_of(tuning).specs(collective, n_ranks, n_bytes, groups or 1)
     resort = tuple(name for name in LAST_RESORT if name in names_of(collective))
     return [find(collective, spec) for spec in dict.fromkeys((*specs, *resort))]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from collectives.mpi import LibraryPlan, library_type, load_mpi
+from collectives.mpi import LibraryPlan, Place, library_type, load_mpi
 from collectives.operations import Array, operation
 from collectives.plan import Plan
 from collectives.watchdog import Watchdog
@@ -299,7 +299,7 @@ def run_case(
     """
     watchdog = watchdog or Watchdog(comm, 0)
     kind, op, dtype, root = case.collective, case.op, case.dtype, case.root
-    period = _pattern(comm.rank, op, dtype)
+    period, place = _pattern(comm.rank, op, dtype), Place.of(comm)
     for n_bytes in track(case.sizes, f"running {kind.name}", len(case.sizes), shown=comm.rank == 0):
         watchdog.works()
         began = time.monotonic()
@@ -309,7 +309,7 @@ def run_case(
         buffer, output = np.empty_like(fresh), np.empty(n_out, dtype) if kind.has_output else None
         options: dict[str, Any] = {"op": op, "root": root, "counts": case.counts}
         plans = [
-            Plan(a, comm, buffer, output, **options) if a else LibraryPlan(kind, comm, buffer, output, **options)
+            Plan(a, place, buffer, output, **options) if a else LibraryPlan(kind, comm, buffer, output, **options)
             for a in case.algorithms
         ]
         patience_s = n_bytes * comm.size / SLOWEST_BPS + 2 * (time.monotonic() - began)  # others may take longer for it
@@ -330,6 +330,7 @@ def run_case(
             n_wrong = comm.allreduce(left_early + count_wrong(plan.result, wanted, comm.size))
             plan.free()
             yield _result(case, plan, n_bytes, seconds, n_wrong)
+    place.free()
 
 
 def wrong_elements(comm: MPI.Comm, kind: Collective, plan: Plan | LibraryPlan, buffer: Array, *, root: int = 0) -> int:

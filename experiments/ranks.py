@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from collectives.mpi import load_mpi, ranks_per_node
+from collectives.mpi import Place, load_mpi
 from collectives.operations import operation
 from collectives.watchdog import Watchdog
 from commsim import Algorithm, CommsimError, Result, System
@@ -103,8 +103,7 @@ def measure_on_ranks(
     """
     comm = load_mpi().COMM_WORLD
     with all_or_none(comm, hang_limit_s) as watchdog:
-        groups, facts = ranks_per_node(comm), host_facts(comm)
-
+        place, facts = Place.of(comm), host_facts(comm)
         left_out: list[LeftOut] = []
         notes: dict[str, str] = {}
 
@@ -115,6 +114,7 @@ def measure_on_ranks(
             kind = collective_named(collective)
             moved = volume(kind, comm.size, dtype, sizes, matrix)
             require_meaning(kind, root=root, op=op, dtype=dtype)
+            groups = place.for_nodes(kind).groups
             notes.update(moved.notes)
             takes_case = acceptor(comm.size, moved.sizes, groups, propose=text not in (None, ALL))
             combine = operation(op)
@@ -143,6 +143,7 @@ def measure_on_ranks(
 
         case = agreed(comm, prepare, watchdog)
         results = list(run_case(comm, case, iterations=iterations, warmup=warmup, watchdog=watchdog))
+        place.free()
     if comm.rank:
         return [], {}, []
     shown = {
@@ -152,6 +153,8 @@ def measure_on_ranks(
         "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
         "time": "of the slowest rank, median over iterations",
     }
+    if place.host_by_host is not None:
+        shown["nodes"] = "a host's ranks do not follow each other: algorithms for nodes number them host by host"
     if facts["transport"]:
         shown["transport"] = " ".join(f"{key}={value}" for key, value in facts["transport"].items())
     shown.update(notes)

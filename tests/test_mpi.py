@@ -78,6 +78,13 @@ def test_calls_on_ranks(n_ranks, which, nothing_left, capfd):
     assert "freeing" not in capfd.readouterr().err
 
 
+def test_ranks_of_a_host_that_do_not_follow_each_other(nothing_left, monkeypatch):
+    """MPICH pretends that odd and even ranks are on two hosts."""
+    monkeypatch.setenv("MPIR_CVAR_ODD_EVEN_CLIQUES", "1")
+    printed = python_on_ranks(4, ["-m", "mpi4py", f"{HERE}/ranks/scattered_hosts.py"], LIMIT_S)
+    assert printed.count("right") == 4
+
+
 DYING = """
 import os, signal
 from commsim import algorithm, chunk, fan_in, fan_out
