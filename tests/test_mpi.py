@@ -240,6 +240,7 @@ def test_run_measures_beside_the_library(tmp_path, nothing_left, monkeypatch):
     found = document["provenance"]
     assert found["ranks"].startswith("2 on 1 host(s)")
     assert found["hosts"] == platform.node()
+    assert "mpiexec" in found["launcher"]
     assert "cores" in found["binding"]
     assert "UCX_WARN_UNUSED_ENV_VARS=n" in found["transport"]
     assert printed.count("library") == 3
