@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -164,26 +165,77 @@ def test_a_call_that_fails_ends_the_step():
         Runner((call(0, 1),), 2, channel).run(Recorder([]), {}, [Work(fail)])
 
 
-def test_calls_that_would_wait_for_ever_are_refused():
-    with Channel() as channel, pytest.raises(RefusedError, match="needs calls that overtake each other"):
-        Runner((call(3, 4), call(1, 2)), 5, channel)
+def test_calls_overtake_each_other_where_an_operation_waits_for_a_later_one():
+    said = []
+    with Channel() as channel:
+        works = [Work(partial(said.append, word)) for word in ("late", "early")]
+        times = Runner((call(3, 4), call(1, 2)), 5, channel).run(Recorder(said), {}, works)
+    assert said == ["begin", 0, 1, "early", 2, 3, "late", 4]
+    assert times.start_s[1] < times.start_s[0]
+
+
+def test_of_the_calls_that_are_ready_the_most_urgent_is_next_and_rank_0_says_so():
+    said, chosen, started, go_on = [], [], threading.Event(), threading.Event()
+    calls = [replace(call(after, 4), priority=-after) for after in (0, 1, 2)]
+    calls.append(replace(call(0, 4), priority=-9, follows=2))
+
+    def agree(place):
+        chosen.append(place)
+        return place
+
+    def first():
+        started.set()
+        assert go_on.wait(10)
+
+    class Step(Recorder):
+        def compute(self, operation):
+            if operation == 1:
+                assert started.wait(10)
+            if operation == 3:
+                go_on.set()
+
+    with Channel(agree) as channel:
+        works = [Work(first), *(Work(partial(said.append, place)) for place in (1, 2, 3))]
+        Runner(calls, 5, channel).run(Step([]), {}, works)
+    assert chosen == [0, 2, 3, 1]  # the first was alone; 3 comes as soon as what it follows has ended
+    assert said == [2, 3, 1]
+
+
+def test_gradients_of_several_passes_add_up():
+    workload = find("mlp:widths=20x16x4,dtype=float64")
+    found = []
+    for n_passes in (1, 3):
+        step = NumpyStep(workload, GeneratedData(workload, 7, 0, 1), n_passes=n_passes)
+        gradients = {tensor.name: np.ones(tensor.shape) for tensor in workload.gradients}
+        for _ in range(2):
+            step.begin(gradients, lambda _: None)
+            for operation in range(2 * len(workload.layers) * n_passes + 1):
+                step.compute(operation)
+        found.append((step.losses, gradients))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-12)
+    for name, gradient in found[0][1].items():
+        np.testing.assert_allclose(gradient, found[1][1][name], rtol=1e-9, atol=1e-12)
 
 
 # ---- where gradients lie
 
 
-@pytest.mark.parametrize("spec", ["ddp", "per_tensor", "one_bucket", "horovod", "lbann", "chainermn"])
+LEARNING = ("ddp", "per_tensor", "horovod", "lbann", "prioritised:partition=1KiB", "parameter_server", "hierarchical")
+
+
+@pytest.mark.parametrize("spec", LEARNING)
 def test_every_gradient_has_one_place(spec):
     workload = find("cifar10_quick")
     policy = find_policy(spec)
     calls = policy.calls(compute_of(Asked("cifar10_quick"), workload))
-    held = buckets(policy, calls, 3)
+    held = buckets(policy, calls, {"data": (1, 6), "node": (1, 3), "across": (0, 2)})
     require_learning(policy, workload, held)
     found = places(workload, held)
     assert {name: view.shape for name, view in found.items()} == {t.name: t.shape for t in workload.gradients}
     for number, view in enumerate(found.values(), 1):
         view.fill(number)
-    assert sum(float(bucket.buffer.sum()) for bucket in held) == sum(
+    vectors = {id(bucket.vector): bucket.vector for bucket in held}.values()
+    assert sum(float(vector.sum()) for vector in vectors) == sum(
         number * view.size for number, view in enumerate(found.values(), 1)
     )
 
@@ -193,14 +245,13 @@ def test_every_gradient_has_one_place(spec):
     [
         ("zero:stage=1", "leaves conv1.weight without an allreduce"),
         ("top_k", "leaves conv1.weight without an allreduce"),
-        ("hierarchical", "has calls within and across nodes"),
     ],
 )
 def test_policies_that_a_network_cannot_learn_with_are_refused(spec, message):
     workload, policy = find("cifar10_quick"), find_policy(spec)
     calls = policy.calls(compute_of(Asked("cifar10_quick"), workload))
     with pytest.raises(RefusedError, match=message):
-        require_learning(policy, workload, buckets(policy, calls, 2))
+        require_learning(policy, workload, buckets(policy, calls, {"data": (0, 2)}))
 
 
 # ---- how long it computes
@@ -217,6 +268,8 @@ def test_compute_is_recorded_given_or_from_flops():
     recorded = find(trace)
     assert compute_of(Asked(trace), recorded).backward_s == tuple(layer.backward_s for layer in recorded.layers)
     assert compute_of(Asked(trace, compute_s=1.0), recorded).step_s == pytest.approx(1.0)
+    assert compute_of(Asked(trace), recorded, 2).step_s == pytest.approx(2 * compute_of(Asked(trace), recorded).step_s)
+    assert compute_of(Asked("resnet50", compute_s=0.3), workload, 3).step_s == pytest.approx(0.3)
 
 
 def test_what_cannot_be_meant_is_refused(tmp_path):
@@ -245,11 +298,28 @@ def test_a_predicted_step_is_the_arithmetic_of_its_queue():
     assert shown.end_s == pytest.approx((7.0, 10.0, 13.0, 16.0))
     assert (shown.exposed_s, shown.step_s) == pytest.approx((10.0, 16.5))
     assert predicted_step((), durations, ()).step_s == pytest.approx(compute.step_s)
+    urgent = [replace(one, priority=number) for number, one in zip((3, 2, 1, 0), calls, strict=True)]
+    assert predicted_step(urgent, durations, [3.0] * 4).start_s == pytest.approx((4.0, 13.0, 10.0, 7.0))
     copied = predicted_step(calls, durations, [0.5] * 4, [0.25] * 4)
     assert copied.start_s == pytest.approx((4.25, 5.0, 6.25, 7.0))
 
 
 # ---- real ranks
+
+
+def test_losses_are_equal_where_calls_overtake_work_in_nodes_or_come_after_several_passes(tmp_path):
+    steps = tmp_path / "steps.txt"
+    words = "exchange --workload mlp:widths=20x16x4,dtype=float64 --check 10 --batch 6 -a ring --policy"
+    policies = (
+        "prioritised:partition=512B",
+        "prioritised:partition=512B,collective=parameter_server",
+        "ddp:bucket=1KiB,first=512B,accumulate=3",
+        "hierarchical:bucket=1KiB",
+        "hierarchical:bucket=1KiB --per-node 1",
+    )
+    steps.write_text("".join(f"{words} {policy}\n" for policy in policies))
+    printed = commsim_on_ranks(2, ["batch", str(steps)], LIMIT_S)
+    assert len(re.findall("^(?:ring|library): losses of 10 steps within", printed, re.MULTILINE)) == 2 * len(policies)
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])
@@ -324,7 +394,8 @@ def test_words_that_cannot_be_meant_end_in_a_line():
     [
         ({"workload": "resnet5"}, "did you mean 'resnet50'?"),
         ({"workload": "resnet50", "policy": "ddq"}, "did you mean 'ddp'?"),
-        ({"workload": "resnet50", "policy": "ddp:accumulate=2"}, "the loop has one in a step"),
+        ({"workload": "mlp", "policy": "ddp:accumulate=9", "batch": 8}, "cannot be split in 9 passes"),
+        ({"workload": "resnet50", "policy": "hierarchical", "per_node": 3}, "are no nodes of 3; use --per-node"),
         ({"workload": "gpt3"}, "need 3 times as much on each rank"),
         ({"workload": "resnet50", "algorithms": ("ring:chunk=2",)}, "unknown parameter of 'ring'"),
     ],

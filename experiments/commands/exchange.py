@@ -33,6 +33,10 @@ def exchange(
     flops: Annotated[float | None, typer.Option("--flops", help="sustained FLOP/s of the emulation")] = None,
     sample: Annotated[str | None, typer.Option("--input", help="shape of a sample of a module: 3x32x32")] = None,
     seed: Annotated[int, typer.Option("--seed", help="of weights and samples")] = 0,
+    per_node: Annotated[
+        int | None,
+        typer.Option("--per-node", help="ranks of a node, for the policy hierarchical; by default those of a host"),
+    ] = None,
     check: Annotated[
         int | None,
         typer.Option("--check", help="train so many steps with ours, the MPI library's, on one rank: equal losses"),
@@ -64,6 +68,7 @@ def exchange(
             "flops": flops,
             "input_shape": sample,
             "seed": seed,
+            "per_node": per_node,
         },
         check=check,
         predict=predict,

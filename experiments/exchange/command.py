@@ -73,7 +73,7 @@ def _prediction(done: Exchange, one: Exchanged, system: System | None) -> Predic
     if system is None:
         return None
     stage_s = np.median(one.stage_s, axis=0).tolist()
-    return prediction(one.results, done.calls, done.operation_s.tolist(), stage_s, system)
+    return prediction(one.results, done.calls, done.operation_s.tolist(), stage_s, system, n_ranks=done.n_ranks)
 
 
 def _shown(done: Exchange, system: System | None, style: str, output: Path | None) -> tuple[str, int]:

@@ -37,6 +37,8 @@ class Asked:
     input_shape : str or None
         Of a sample of a module.
     seed : int
+    per_node : int or None
+        Ranks of a node, for policies with calls within and across nodes; None: those of a host.
     """
 
     workload: str
@@ -49,6 +51,7 @@ class Asked:
     flops: float | None = None
     input_shape: str | None = None
     seed: int = 0
+    per_node: int | None = None
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.warmup < 0:
@@ -76,8 +79,10 @@ class Asked:
         return replace(self, batch=batch)
 
 
-def compute_of(asked: Asked, workload: Workload) -> Compute:
+def compute_of(asked: Asked, workload: Workload, n_passes: int = 1) -> Compute:
     """How long each layer computes: what was recorded, ``--compute`` shared out, or FLOPs at a sustained rate.
+
+    A recorded step is one pass; of the others so many passes share the samples.
 
     A layer's share is that of its FLOPs, or of its bytes where FLOPs are not known; twice as long backwards as
     forwards.
@@ -87,10 +92,21 @@ def compute_of(asked: Asked, workload: Workload) -> Compute:
     InputError
         If FLOPs are not known, and nothing else is.
     """
+    found = _of_a_step(asked, workload)
+    if found.source.startswith(RECORDED):
+        return found.accumulating(n_passes)
+    forward, backward = (tuple(one / n_passes for one in times) for times in (found.forward_s, found.backward_s))
+    return replace(found, forward_s=forward, backward_s=backward, n_passes=n_passes)
+
+
+RECORDED = "recorded: "
+
+
+def _of_a_step(asked: Asked, workload: Workload) -> Compute:
     layers = workload.layers
     if asked.compute_s is None and asked.flops is None and any(layer.backward_s is not None for layer in layers):
         forward, backward = ([getattr(layer, key) or 0.0 for layer in layers] for key in ("forward_s", "backward_s"))
-        return Compute(workload, tuple(forward), tuple(backward), source=f"recorded: {workload.source}")
+        return Compute(workload, tuple(forward), tuple(backward), source=f"{RECORDED}{workload.source}")
     shares, by = _shares(workload)
     if asked.compute_s is not None:
         return _shared_out(workload, shares, asked.compute_s, f"{format_time_short(asked.compute_s)} a step, by {by}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -147,6 +147,32 @@ class MeanPooling(_Pooling):
         return self._given_back(itertools.repeat(share, self.SIZE**2), slope)
 
 
+class _Sum:
+    """Adds what is written to it."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+
+    def __setitem__(self, key: Any, value: Array) -> None:
+        self._array[key] += value
+
+
+class Added(Mapping[str, Any]):
+    """Places of gradients that add up what is written, instead of taking it."""
+
+    def __init__(self, gradients: Gradients) -> None:
+        self._gradients = gradients
+
+    def __getitem__(self, name: str) -> Any:
+        return _Sum(self._gradients[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._gradients)
+
+    def __len__(self) -> int:
+        return len(self._gradients)
+
+
 class NumpyStep:
     """A network that learns: its layers forwards, backwards, and a step of gradient descent.
 
@@ -159,6 +185,8 @@ class NumpyStep:
     learning_rate : float
     seed : int
         Of the weights: alike on all ranks.
+    n_passes : int
+        That share the samples of a step: their gradients are added up.
     """
 
     def __init__(
@@ -168,8 +196,9 @@ class NumpyStep:
         *,
         learning_rate: float = 0.01,
         seed: int = 0,
+        n_passes: int = 1,
     ) -> None:
-        self._batch, self._rate = batch, learning_rate
+        self._batch, self._rate, self._n_passes = batch, learning_rate, n_passes
         self.parameters = initial(workload, seed)
         self._blocks = _blocks(workload, self.parameters)
         self._n = len(self._blocks)
@@ -178,28 +207,34 @@ class NumpyStep:
     def begin(self, gradients: Gradients, finished: Callable[[int], None]) -> None:
         """Take the next batch."""
         self._gradients = gradients
-        self._x, self._labels, self._n_global = self._batch()
+        samples, labels, self._n_global = self._batch()
+        self._passes = [np.array_split(whole, self._n_passes) for whole in (samples, labels)]
+        self.losses.append(0.0)
 
     def compute(self, operation: int) -> None:
         """A layer forwards, a layer backwards, or the descent."""
-        if operation < self._n:
-            for part in self._blocks[operation]:
-                self._x = part.forward(self._x)
-        elif operation < 2 * self._n:
-            if operation == self._n:
-                self._slope = self._loss()
-            for part in reversed(self._blocks[2 * self._n - 1 - operation]):
-                self._slope = part.backward(self._slope, self._gradients)
-        else:
+        number, place = divmod(operation, 2 * self._n)
+        if number == self._n_passes:
             for name, parameter in self.parameters.items():
                 parameter -= self._rate * self._gradients[name]
+            return
+        if place == 0:
+            self._x, self._labels = (parts[number] for parts in self._passes)
+        if place < self._n:
+            for part in self._blocks[place]:
+                self._x = part.forward(self._x)
+            return
+        if place == self._n:
+            self._slope = self._loss()
+        for part in reversed(self._blocks[2 * self._n - 1 - place]):
+            self._slope = part.backward(self._slope, Added(self._gradients) if number else self._gradients)
 
     def _loss(self) -> Array:
         """Cross entropy of this rank's samples, as its share of the global mean; its slope."""
         scores = self._x - self._x.max(axis=1, keepdims=True)
         logarithms = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         rows = np.arange(len(scores))
-        self.losses.append(float(-logarithms[rows, self._labels].sum() / self._n_global))
+        self.losses[-1] += float(-logarithms[rows, self._labels].sum() / self._n_global)
         slope = np.exp(logarithms)
         slope[rows, self._labels] -= 1
         return np.asarray(slope / self._n_global)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from experiments.exchange.runner import overtake
 from experiments.policies import Call
 from experiments.training.play import Lane, PlacedCall, Player, clipped
 
@@ -24,7 +25,7 @@ class PredictedStep:
 def predicted_step(
     calls: Sequence[Call], operation_s: Sequence[float], call_s: Sequence[float], stage_s: Sequence[float] = ()
 ) -> PredictedStep:
-    """A step as :class:`experiments.exchange.runner.Runner` runs it: one thread, calls in order, all done at its end.
+    """A step as :class:`experiments.exchange.runner.Runner` runs it: one thread, all done at its end.
 
     Parameters
     ----------
@@ -36,9 +37,11 @@ def predicted_step(
     stage_s : sequence of float, optional
         How long copying to the host takes before it; nothing by default.
     """
-    staged, end = stage_s or (0.0,) * len(calls), len(operation_s)
+    staged, end, in_order = stage_s or (0.0,) * len(calls), len(operation_s), not overtake(calls)
     threaded = [
-        replace(call, stream=THREAD, priority=0, follows=None, before=min(call.before, end), root=place)
+        replace(
+            call, stream=THREAD, before=min(call.before, end), root=place, priority=0 if in_order else call.priority
+        )
         for place, call in enumerate(calls)
     ]  # the root, which takes no part in this, tells them apart
     seconds = [copied_s + time_s for copied_s, time_s in zip(staged, call_s, strict=True)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,43 @@ class Case:
     groups: int | None
 
     @property
+    def per_node(self) -> int:
+        """Ranks of a node, to a policy with calls within and across nodes.
+
+        Raises
+        ------
+        RefusedError
+            If nodes have not equally many.
+        """
+        found = self.asked.per_node or self.groups
+        if found is None or found < 1 or self.n_ranks % found:
+            said = (
+                "hosts have not equally many ranks"
+                if found is None
+                else f"{self.n_ranks} ranks are no nodes of {found}"
+            )
+            raise RefusedError(f"policy {self.policy.name!r} has calls within and across nodes: {said}; use --per-node")
+        return found
+
+    def members(self, rank: int) -> buffers.Members:
+        """The place of a rank in the groups that calls are for."""
+        found = {"data": (rank, self.n_ranks)}
+        if any(call.group != "data" for call in self.calls):
+            each = self.per_node
+            found |= {"node": (rank % each, each), "across": (rank // each, self.n_ranks // each)}
+        return found
+
+    @cached_property
+    def nominal(self) -> Compute:
+        """The compute as it is before it is measured."""
+        return compute_of(self.asked, self.workload, self.policy.n_passes)
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """Of a step, at nominal times."""
+        return self.policy.calls(self.nominal)
+
+    @property
     def learns(self) -> bool:
         """Whether a real network computes, instead of an emulation."""
         return self.asked.is_module or (can_learn(self.workload) and self.asked.compute_s is None)
@@ -79,7 +116,10 @@ class Case:
         raise refused
 
     def _resolved(self, call: Call, spec: str, n_bytes: int) -> Algorithm:
-        return find_algorithm(call.collective, spec).resolved(self.n_ranks, n_bytes, self.groups)
+        size = self.members(0)[call.group][1]
+        return find_algorithm(call.collective, spec).resolved(
+            size, n_bytes, self.groups if size == self.n_ranks else None
+        )
 
 
 def prepared(asked: Asked, n_ranks: int, groups: int | None) -> Case:
@@ -90,14 +130,18 @@ def prepared(asked: Asked, n_ranks: int, groups: int | None) -> Case:
     CommsimError
     """
     workload, policy = find_workload(asked.workload), find_policy(asked.policy)
-    if policy.n_passes > 1:
-        raise RefusedError(f"policy {policy.name!r} accumulates {policy.n_passes} passes; the loop has one in a step")
     case = Case(asked, workload, policy, asked.algorithms, n_ranks, groups)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (groups or n_ranks)
     buffers.require_memory(workload.gradient_bytes, workload.name, memory)
     if asked.is_module:
         sample_shape(asked.input_shape, asked.samples(workload, learns=True))
-    calls = policy.calls(compute_of(asked, workload))
+        if policy.n_passes > 1:
+            raise RefusedError(f"policy {policy.name!r} accumulates passes; a module of PyTorch has one in a step")
+    if asked.samples(workload, case.learns) < policy.n_passes:
+        raise RefusedError(
+            f"{asked.samples(workload, case.learns)} samples cannot be split in {policy.n_passes} passes; use more"
+        )
+    calls, _ = case.calls, case.members(0)
     if not case.learns or policy.wire is None:
         for spec in asked.algorithms:
             for call in calls:
@@ -117,11 +161,17 @@ class Loop:
 
     def __init__(self, comm: MPI.Comm, case: Case, channel: Channel) -> None:
         self._comm, self._case, self._channel = comm, case, channel
-        nominal = compute_of(case.asked, case.workload)
-        self.step = self._made(nominal)
-        self.compute = self._alone(nominal) if case.learns else nominal
+        self.step = self._made(case.nominal)
+        self.compute = self._alone(case.nominal) if case.learns else case.nominal
         calls = case.policy.calls(self.compute)
-        self.buckets = buffers.buckets(case.policy, calls, comm.size)
+        if case.learns:  # the descent needs all gradients, whatever the policy would still hide behind the next step
+            calls = tuple(replace(call, before=min(call.before, self.compute.optimizer)) for call in calls)
+        self._comms, members = {"data": comm}, case.members(comm.rank)
+        for group in [name for name in members if name != "data"]:  # in one order on all ranks
+            colour = comm.rank - members["node"][0] if group == "node" else members["node"][0]
+            self._comms[group] = comm.Split(colour, comm.rank)
+        self._members = members
+        self.buckets = buffers.buckets(case.policy, calls, members)
         self.gradients = buffers.places(case.workload, self.buckets)
         if case.learns:
             buffers.require_learning(case.policy, case.workload, self.buckets)
@@ -140,7 +190,7 @@ class Loop:
             )
         if case.learns:
             data = GeneratedData(case.workload, samples * n_ranks, rank, n_ranks, case.asked.seed)
-            return NumpyStep(case.workload, data, seed=case.asked.seed)
+            return NumpyStep(case.workload, data, seed=case.asked.seed, n_passes=nominal.n_passes)
         return EmulatedStep(nominal)
 
     def _alone(self, nominal: Compute) -> Compute:
@@ -149,8 +199,10 @@ class Loop:
         times = self._solo(Runner((), nominal.n_operations, self._channel), own, self._case.asked.warmup + 3)
         self.step = self._made(nominal)
         n = nominal.n_layers
-        forward, backward = times[:n], times[n : 2 * n][::-1]
-        return Compute(self._case.workload, tuple(forward), tuple(backward), times[-1], source="measured on the ranks")
+        once = np.reshape(times[:-1], (nominal.n_passes, 2 * n)).mean(axis=0).tolist()
+        forward, backward = tuple(once[:n]), tuple(once[n:][::-1])
+        source = "measured on the ranks"
+        return Compute(self._case.workload, forward, backward, times[-1], nominal.n_passes, source)
 
     def _solo(self, runner: Runner, gradients: Gradients, n_steps: int) -> list[float]:
         """Seconds of each operation: the slowest rank's, the median of the steps after the first."""
@@ -188,22 +240,40 @@ class Loop:
         for bucket in self.buckets:
             one = self._case.algorithm(bucket.call, spec, bucket.buffer.nbytes)
             kind, root = collective_named(bucket.call.collective), bucket.call.root
+            comm = self._comms[bucket.call.group]
             if one is None:
-                plans.append(LibraryPlan(kind, self._comm, bucket.buffer, root=root))
+                plans.append(LibraryPlan(kind, comm, bucket.buffer, root=root))
             else:
-                plans.append(Plan(one, self._comm, bucket.buffer, root=root))
+                plans.append(Plan(one, comm, bucket.buffer, root=root))
             algorithms.append(one)
         return plans, algorithms
 
     def works(self, plans: Sequence[Plan | LibraryPlan]) -> list[Work]:
         """What runs the calls; vectors of an emulated accelerator are written anew before, as its copies do."""
+        runs = [self._run(bucket, plan) for bucket, plan in zip(self.buckets, plans, strict=True)]
         if self._case.learns:
-            return [Work(plan.run) for plan in plans]
-        return [Work(plan.run, partial(b.buffer.fill, 1)) for plan, b in zip(plans, self.buckets, strict=True)]
+            return [Work(run) for run in runs]
+        return [
+            Work(run, None if bucket.call.follows is not None else partial(bucket.buffer.fill, 1))
+            for run, bucket in zip(runs, self.buckets, strict=True)
+        ]
+
+    def _run(self, bucket: buffers.Bucket, plan: Plan | LibraryPlan) -> Callable[[], object]:
+        """The call; what the library scatters elsewhere is put where the calls that follow look for it."""
+        if isinstance(plan, Plan) or bucket.call.collective != "reduce_scatter":
+            return plan.run
+        block = buffers.own_block(bucket.buffer, self._members[bucket.call.group])
+
+        def run() -> None:
+            plan.run()
+            np.copyto(block, plan.result)
+
+        return run
 
     def _wrong(self, bucket: buffers.Bucket, plan: Plan | LibraryPlan) -> int:
-        kind = collective_named(bucket.call.collective)
-        return wrong_elements(self._comm, kind, plan, bucket.buffer, root=bucket.call.root)
+        kind, comm = collective_named(bucket.call.collective), self._comms[bucket.call.group]
+        wrong = wrong_elements(comm, kind, plan, bucket.buffer, root=bucket.call.root)
+        return int(self._comm.allreduce(wrong, load_mpi().MAX))
 
     def _slowest(
         self, times: Sequence[StepTimes], algorithms: Sequence[Algorithm | None], n_wrong: Sequence[int]
@@ -215,7 +285,7 @@ class Loop:
             self._comm.Allreduce(MPI.IN_PLACE, values, MPI.MAX)
         seconds = found["end_s"] - found["start_s"]
         results = tuple(
-            _result(bucket, one, self._comm.size, seconds[:, place], n_wrong[place])
+            _result(bucket, one, self._members[bucket.call.group][1], seconds[:, place], n_wrong[place])
             for place, (bucket, one) in enumerate(zip(self.buckets, algorithms, strict=True))
         )
         return Exchanged(results, **found)
@@ -254,6 +324,18 @@ def _undisturbed() -> Iterator[None]:
         sys.setswitchinterval(before_s)
 
 
+def _said_by_rank_0(comm: MPI.Comm) -> Callable[[int], int]:
+    """From a number of this rank's to rank 0's."""
+    own, number = comm.Dup(), np.zeros(1, dtype=np.int64)
+
+    def agree(place: int) -> int:
+        number[0] = place
+        own.Bcast(number, 0)
+        return int(number[0])
+
+    return agree
+
+
 def exchange_on_ranks(comm: MPI.Comm, asked: Asked) -> Exchange:
     """Run the loop; every rank calls this and gets the same times.
 
@@ -264,7 +346,7 @@ def exchange_on_ranks(comm: MPI.Comm, asked: Asked) -> Exchange:
     """
     groups, facts = ranks_per_node(comm), host_facts(comm)
     case = agreed(comm, lambda: prepared(asked, comm.size, groups))
-    with _undisturbed(), Channel() as channel:
+    with _undisturbed(), Channel(_said_by_rank_0(comm)) as channel:
         loop = Loop(comm, case, channel)
         operation_s = loop.operation_s(asked.warmup + 3)
         measured = []
@@ -286,7 +368,7 @@ def _losses(comm: MPI.Comm, step: Step) -> dict[str, str]:
 
 def losses(comm: MPI.Comm, case: Case, spec: str | None, n_steps: int) -> list[float]:
     """The loss of each step of a new training, over all ranks of the communicator; exchanged by one algorithm."""
-    with _undisturbed(), Channel() as channel:
+    with _undisturbed(), Channel(_said_by_rank_0(comm)) as channel:
         loop = Loop(comm, case, channel)
         plans, _ = loop.plans(spec)
         for _ in range(n_steps):
@@ -321,7 +403,8 @@ def require_same_losses(comm: MPI.Comm, asked: Asked, n_steps: int) -> dict[str,
     case = agreed(comm, prepare)
     alone = load_mpi().COMM_SELF
     samples = asked.samples(case.workload, learns=True) * comm.size
-    whole = Case(asked.with_batch(samples), case.workload, case.policy, (None,), 1, 1)
+    plain = replace(find_policy("one_bucket"), wire=case.policy.wire)
+    whole = Case(replace(asked.with_batch(samples), per_node=None), case.workload, plain, (None,), 1, 1)
     wanted = np.array(losses(alone, whole, None, n_steps))
     found = {}
     for spec in dict.fromkeys((*case.algorithms, LIBRARY)):

@@ -12,13 +12,17 @@ import numpy as np
 
 from collectives.registry import find
 from commsim import System, simulate
+from commsim.disturbance import NO_DISTURBANCE
 from commsim.errors import InputError
+from commsim.models import MODELS
 from commsim.result import Result
+from commsim.simulate import prepared
 from commsim.units import format_bytes, format_count, format_time
 from experiments.choose import LIBRARY
 from experiments.comparison import score_of
 from experiments.exchange.predicted import PredictedStep, predicted_step
 from experiments.exchange.results import Exchange, Exchanged, read_steps
+from experiments.groups import side_by_side
 from experiments.left_out import wrapped
 from experiments.output import read_results
 from experiments.policies import Call
@@ -40,8 +44,9 @@ def prediction(
     stage_s: Sequence[float],
     system: System,
     model: str = "fluid",
+    n_ranks: int | None = None,
 ) -> Prediction | None:
-    """The same calls on a system; None where the MPI library chose the algorithm.
+    """The same calls on a system; None where the MPI library chose the algorithm. `n_ranks` if no call has them all.
 
     Raises
     ------
@@ -50,16 +55,26 @@ def prediction(
     """
     if any(result.algorithm == LIBRARY for result in results):
         return None
-    if results and system.n_places < results[0].n_ranks:
-        raise InputError(f"{system.name} has {system.n_places} places, and {results[0].n_ranks} ranks were run")
-    call_s = tuple(_call_s(result, system, model) for result in results)
+    n_ranks = max((result.n_ranks for result in results), default=1) if n_ranks is None else n_ranks
+    if system.n_places < n_ranks:
+        raise InputError(f"{system.name} has {system.n_places} places, and {n_ranks} ranks were run")
+    call_s = tuple(
+        _call_s(result, call.group, n_ranks, system, model) for result, call in zip(results, calls, strict=True)
+    )
     return Prediction(call_s, predicted_step(calls, operation_s, call_s, stage_s))
 
 
-def _call_s(result: Result, system: System, model: str) -> float:
+def _call_s(result: Result, group: str, n_ranks: int, system: System, model: str) -> float:
+    """A call alone; of groups of ranks, all of them at once."""
     if result.n_ranks < 2 or not result.n_bytes:
         return 0.0
     one = find(result.collective, result.spec)
+    if group != "data":
+        ranks = np.arange(n_ranks)
+        members = ranks.reshape(-1, result.n_ranks) if group == "node" else ranks.reshape(result.n_ranks, -1).T
+        together = side_by_side(one.resolved(result.n_ranks, result.n_bytes, None), members, 0)
+        schedule, layout = prepared(together, system, result.n_bytes, n_ranks=n_ranks, dtype=result.dtype)
+        return float(MODELS[model].run(schedule, system, layout, None, NO_DISTURBANCE).finish_s.max())
     given: dict[str, Any] = {"n_ranks": result.n_ranks, "model": model, "root": result.root or 0, "dtype": result.dtype}
     return simulate(one, system, result.n_bytes, **given).time_s
 
@@ -151,7 +166,7 @@ def steps_text(path: Path, system: System, model: str = "fluid", width: int | No
     lines, n_calls, results = [], len(steps.calls), read_results(path)
     for number, measured in enumerate(steps.iterations):
         of_step = results[number * n_calls : (number + 1) * n_calls]
-        one = prediction(of_step, steps.calls, steps.operation_s, steps.stage_s, system, model)
+        one = prediction(of_step, steps.calls, steps.operation_s, steps.stage_s, system, model, n_ranks=steps.n_ranks)
         if one is not None:
             step_s, waited_s = float(measured["step_s"]), float(measured["exposed_s"])
             lines.append(
