@@ -63,7 +63,8 @@ def knomial_allgather(rank: Rank, n_ranks: int, *, radix: int = 2, blocks: Block
         digit = rank // distance % ways
         step = []
         for offset in range(1, ways):
-            dst, src = (rank + ((digit + way) % ways - digit) * distance for way in (offset, -offset))
+            dst = rank + where(digit < ways - offset, offset, offset - ways) * distance
+            src = dst if 2 * offset == ways else rank - where(digit >= offset, offset, offset - ways) * distance
             mine, theirs = (who // distance * distance for who in (rank, src))
             step.append(exchange(dst, src, send=blocks(mine, distance), receive=blocks(theirs, distance)))
         yield step

@@ -63,14 +63,15 @@ def folded(
         The result that is sent and received after. None: the whole vector.
     """
     left = largest_power_of_two(n_ranks) if left is None else left
+    if left == n_ranks:
+        yield from program(rank, n_ranks)
+        return
     up, down = fold_edges(rank, n_ranks, left)
     everything = chunks(0, n_chunks)
     send, receive = back or (everything, everything)
-    if left < n_ranks:
-        yield [exchange(up, down, send=everything, receive=everything, reduce=True, received_first=True)]
+    yield [exchange(up, down, send=everything, receive=everything, reduce=True, received_first=True)]
     yield from within([left_after_fold(n_ranks, left).tolist()], rank, program)
-    if left < n_ranks:
-        yield [exchange(down, up, send=send, receive=receive)]
+    yield [exchange(down, up, send=send, receive=receive)]
 
 
 def fold_cost_s(n_ranks: int, n_bytes: int, alpha: float, beta: float, gamma: float, left: int | None = None) -> float:

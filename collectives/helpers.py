@@ -64,8 +64,9 @@ def mirrored(rank: Rank, n_ranks: int, program: Program, *, reduce: bool, **para
     params
         The program's own.
     """
-    for step in reversed(list(unrolled(program(rank, n_ranks, **params)))):
-        yield [mirror(e, reduce=reduce) for e in reversed(_exchanges(step))]
+    steps = list(unrolled(program(rank, n_ranks, **params)))
+    while steps:  # what was given is let go of
+        yield [mirror(e, reduce=reduce) for e in reversed(_exchanges(steps.pop()))]
 
 
 def mirror(e: Exchange, *, reduce: bool) -> Exchange:
