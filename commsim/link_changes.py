@@ -19,7 +19,7 @@ from commsim.errors import InputError, unknown_name
 from commsim.routing import Router, require_connected, spliced
 from commsim.selection import Ints
 from commsim.system import System
-from commsim.topology import NO_LINK, Links, Topology
+from commsim.topology import NO_LINK, Hops, Links, Topology
 from commsim.units import parse_bandwidth
 
 DUPLEX = ("full", "half", "simplex")
@@ -285,7 +285,7 @@ def without(topology: Topology, lost: NDArray[np.bool_]) -> Topology:
     left = Links(**columns, medium=None if links.medium is None else number[links.medium[~lost]])
     router, before = Router(topology.n_devices, left, vertex_name=topology.vertex_name), topology.route
 
-    def route(src: Ints, dst: Ints) -> Ints:
+    def route(src: Ints, dst: Ints) -> Hops:
         hops = before(src, dst)
         hops = np.where(hops == NO_LINK, NO_LINK, number[hops])
         broken = (hops == _LOST).any(axis=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from commsim.selection import DATA, Ints, Selection, spread
 from commsim.units import format_count
 
 PAIRINGS_KEPT = 64
+MESSAGES_KEPT = 2**25  # of all pairings that are kept
 FEW = 1024  # messages whose pairs are written out faster than compared
 SAMPLES = 64  # of them that are compared first
 
@@ -24,7 +27,8 @@ class Messages:
 
     src: Ints
     dst: Ints
-    send: Selection
+    sent: Selection  # in the order of the sends
+    order: Any  # for each message the number of its send; None where that is their order
     receive: Selection
     reduce: bool
     one_each: bool
@@ -32,9 +36,30 @@ class Messages:
     received_first: Any = False
     fabric: str | None = None
 
+    @cached_property
+    def send(self) -> Selection:
+        """The chunks that leave, of each message."""
+        return self.sent if self.order is None else self.sent.rows(self.order)
+
     def shifted(self, n_chunks: int) -> Messages:
         """The same messages of chunks further on; see :func:`commsim.program.repeat`."""
-        return replace(self, send=self.send.shifted(n_chunks), receive=self.receive.shifted(n_chunks))
+        return replace(self, sent=self.sent.shifted(n_chunks), receive=self.receive.shifted(n_chunks))
+
+
+@dataclass(frozen=True)
+class _Pairing:
+    """The ends of an exchange's sends and receives, not to be written, and which send belongs to each receive."""
+
+    ends: tuple[Ints, ...]
+    order: Any
+
+    def is_of(self, ends: tuple[Ints, ...]) -> bool:
+        """Whether these are the ends; most others differ in a few of them already."""
+        few = slice(None, None, max(len(ends[0]) // SAMPLES, 1))
+        both = list(zip(self.ends, ends, strict=True))
+        if not all(np.array_equal(mine[few], other[few]) for mine, other in both):
+            return False
+        return all(mine is other or np.array_equal(mine, other) for mine, other in both)
 
 
 class Matcher:
@@ -42,8 +67,7 @@ class Matcher:
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
-        self._orders: dict[bytes, Ints | None] = {}
-        self._seen: dict[bytes, tuple[bytes, tuple[Ints, ...]]] = {}  # of many messages: key to a sample, and to ends
+        self._pairings: dict[bytes, _Pairing] = {}
         self._n_seen = 0
 
     def messages(self, exchange: Exchange, step: int) -> Messages:
@@ -58,16 +82,18 @@ class Matcher:
         sends, receives = exchange.sends, exchange.receives
         ends = (sends.row, sends.peer, receives.row, receives.peer)
         key = self._key(ends)
-        if key not in self._orders:
-            if len(self._orders) >= PAIRINGS_KEPT:
-                self._orders.pop(next(iter(self._orders)))
-            self._orders[key] = _order(exchange, self._schedule, step)
-        order = self._orders[key]
-        send, receive = (placed(side, self._schedule, step) for side in (sends, receives))
+        if key not in self._pairings:
+            own = _own(ends)
+            order = _order(own, exchange, self._schedule, step)
+            keep(self._pairings, len(own[0]), lambda pairing: len(pairing.ends[0]))
+            self._pairings[key] = _Pairing(own, order)
+        pairing = self._pairings[key]
+        sent, receive = (placed(side, self._schedule, step) for side in (sends, receives))
         done = Messages(
-            receives.peer,
-            receives.row,
-            send if order is None else send.rows(order),
+            pairing.ends[3],
+            pairing.ends[2],
+            sent,
+            pairing.order,
             receive,
             exchange.reduce,
             exchange.one_each,
@@ -85,33 +111,47 @@ class Matcher:
         n = len(ends[0])
         if n < FEW:
             return b"%d " % n + b"".join(end.tobytes() for end in ends)
-        sample = b"%d " % n + b"".join(end[:: n // SAMPLES].tobytes() for end in ends)
-        for key, (known, kept) in self._seen.items():
-            if known == sample and all(a is b or np.array_equal(a, b) for a, b in zip(kept, ends, strict=True)):
+        for key, pairing in self._pairings.items():
+            if pairing.is_of(ends):
                 return key
-        if len(self._seen) >= PAIRINGS_KEPT:
-            self._seen.pop(next(iter(self._seen)))
-        # a program may write into its arrays, and into what a read-only view shows
-        own = tuple(end if end.base is None and not end.flags.writeable else end.copy() for end in ends)
         self._n_seen += 1
-        key = b"#%d" % self._n_seen
-        self._seen[key] = sample, own
-        return key
+        return b"#%d" % self._n_seen
 
 
-def _order(exchange: Exchange, schedule: Schedule, step: int) -> Ints | None:
-    """For each receive the number of its send; None where that is the order of the sends already."""
-    (send_src, send_dst), (receive_src, receive_dst) = _ends(exchange)
+def keep(known: dict[bytes, Any], n_new: int, size: Callable[[Any], int]) -> list[Any]:
+    """Make room for what has `n_new` messages among what is known of others; what had to go, the oldest first."""
+    n_messages, gone = n_new + sum(map(size, known.values())), []
+    while known and (len(known) >= PAIRINGS_KEPT or n_messages > MESSAGES_KEPT):
+        gone.append(known.pop(next(iter(known))))
+        n_messages -= size(gone[-1])
+    return gone
+
+
+def _own(ends: tuple[Ints, ...]) -> tuple[Ints, ...]:
+    """Copies, each array once: a program may write into its arrays, and into what a read-only view shows."""
+    copies = {id(end): end if end.base is None and not end.flags.writeable else end.copy() for end in ends}
+    for copy in copies.values():
+        copy.flags.writeable = False
+    return tuple(copies[id(end)] for end in ends)
+
+
+def _order(ends: tuple[Ints, ...], exchange: Exchange, schedule: Schedule, step: int) -> Any:
+    """For each receive the number of its send, array (n,); None where that is the order of the sends already."""
+    send_src, send_dst, receive_dst, receive_src = ends
     if len(send_src) == len(receive_src) == 1:  # of a program for one rank, most often
         [src], [dst] = send_src.tolist(), send_dst.tolist()
         if (src, dst) == (receive_src[0], receive_dst[0]) and 0 <= min(src, dst) <= max(src, dst) < schedule.n_ranks:
             return None
+    n_places = schedule.n_ranks if exchange.one_each else schedule.n_ranks**2
+    if len(send_src) == len(receive_src) >= max(FEW, n_places // 8):
+        from commsim.hops import paired
+
+        order, place = np.empty(len(send_src), dtype=np.int32), np.full(n_places, -1, dtype=np.int32)
+        found = paired(send_src, send_dst, receive_src, receive_dst, schedule.n_ranks, place, order)
+        if found >= 0:
+            return None if found else order
     _check_peers(exchange, schedule, step)
     send_key, receive_key = send_src * schedule.n_ranks + send_dst, receive_src * schedule.n_ranks + receive_dst
-    if len(send_key) == len(receive_key) >= max(FEW, schedule.n_ranks**2 // 8):
-        order = _looked_up(send_key, receive_key, schedule.n_ranks**2)
-        if order is not None:
-            return None if (order == np.arange(len(order))).all() else order
     by_send, by_receive = np.argsort(send_key, kind="stable"), np.argsort(receive_key, kind="stable")
     if len(send_key) != len(receive_key) or not (send_key[by_send] == receive_key[by_receive]).all():
         raise ScheduleError(_mismatch(exchange, schedule, step))
@@ -120,18 +160,6 @@ def _order(exchange: Exchange, schedule: Schedule, step: int) -> Ints | None:
     order = np.empty_like(by_send)
     order[by_receive] = by_send
     return None if (order == np.arange(len(order))).all() else order
-
-
-def _looked_up(send_key: Ints, receive_key: Ints, n_keys: int) -> Ints | None:
-    """For each receive the number of its send, by a table of all pairs; None where the two do not match one to one."""
-    numbers, place = np.arange(len(send_key), dtype=np.int32), np.full(n_keys, -1, dtype=np.int32)
-    place[send_key] = numbers
-    order: Any = place[receive_key]
-    if (order < 0).any() or (place[send_key] != numbers).any():
-        return None
-    taken = np.zeros(len(order), dtype=np.bool_)
-    taken[order] = True
-    return order if taken.all() else None
 
 
 def _ends(exchange: Exchange) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
@@ -179,9 +207,10 @@ def _mismatch(exchange: Exchange, schedule: Schedule, step: int) -> str:
 
 def _lengths_agree(messages: Messages, schedule: Schedule, step: int) -> None:
     """Both ends of every message must count the same number of chunks."""
-    lengths = messages.send.n_selected(), messages.receive.n_selected()
+    lengths = messages.sent.n_selected(), messages.receive.n_selected()
     if type(lengths[0]) is int and type(lengths[1]) is int and lengths[0] == lengths[1]:
         return
+    lengths = messages.send.n_selected(), lengths[1]
     n = len(messages.src)
     sent, taken = (spread(length, n) for length in lengths)
     if (sent == taken).all():

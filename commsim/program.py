@@ -342,18 +342,22 @@ def direct(
         raise RefusedError(
             f"{n_messages} messages in one step ({n_ranks} ranks to each other) are too many; at most {MOST_AT_ONCE}"
         )
-    me = (rank if isinstance(rank, np.ndarray) else np.array([rank]))[:, None]
+    me = rank if isinstance(rank, np.ndarray) else np.array([rank])
     offset = np.arange(1, n_ranks) if distances is None else np.arange(*distances)
-    row, mine, to, source = (np.empty(len(me) * len(offset), dtype=np.int64) for _ in range(4))
-    shape = len(me), len(offset)
-    row.reshape(shape)[:], mine.reshape(shape)[:] = np.arange(len(me))[:, None], me
+    row = np.repeat(numbers(len(me)), len(offset))
+    mine = row if np.array_equal(me, numbers(len(me))) else me[row]
+    to, source = (np.empty(len(row), dtype=np.int64) for _ in range(2))
+    me, shape = me[:, None], (len(me), len(offset))
     np.remainder(me + offset, n_ranks, out=to.reshape(shape))
     below: Any = False
     if reduce:  # the nearest below first, then those above
         below = (offset <= me).ravel()
-        np.copyto(source.reshape(shape), np.where(offset <= me, me - offset, offset))
+        np.copyto(source.reshape(shape), offset)
+        np.subtract(me, offset, out=source.reshape(shape), where=offset <= me)
     else:
         np.remainder(me - offset, n_ranks, out=source.reshape(shape))
+    for array in (row, mine, to, source):  # there may be millions: what is not written need not be copied
+        array.flags.writeable = False
     sends, receives = Side(row, to, send(mine, to)), Side(row, source, receive(mine, source))
     return Exchange(sends, receives, reduce, one_each=len(offset) < 2, received_first=below)
 

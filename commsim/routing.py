@@ -16,7 +16,7 @@ import numpy as np
 from commsim.errors import InputError, RefusedError, unknown_name
 from commsim.hashing import mixed
 from commsim.selection import Ints
-from commsim.topology import NO_LINK, Floats, Links, Topology
+from commsim.topology import NO_LINK, Floats, Hops, Links, Topology
 
 ROUTINGS = ("shortest", "ecmp", "adaptive")
 SPEED_STEPS = 2**14  # cost of the slowest link beside that of one link more
@@ -87,7 +87,7 @@ class Router:
         return spliced(hops, ~found, more)
 
 
-def spliced(hops: Ints, rows: Any, others: Ints) -> Ints:
+def spliced(hops: Hops, rows: Any, others: Hops) -> Ints:
     """Routes (n, any) with those of some rows replaced; padding last."""
     width = max(hops.shape[1], others.shape[1])
     out = np.full((len(hops), width), NO_LINK)

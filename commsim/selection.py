@@ -36,6 +36,18 @@ def spread(value: Any, n_rows: int) -> Any:
     return np.full(n_rows, value if np.ndim(value) == 0 else np.broadcast_to(value, n_rows))
 
 
+def one_value(values: Any) -> Any:
+    """One value if all rows have the same, else the values: the reverse of :func:`spread`."""
+    if not isinstance(values, np.ndarray) or not values.ndim or not len(values) or (values != values[0]).any():
+        return values
+    return values[0]
+
+
+def of_rows(values: Any, index: Any) -> Any:
+    """The values of the given rows; what is one value for all stays one."""
+    return values[index] if isinstance(values, np.ndarray) and values.ndim else values
+
+
 @dataclass(frozen=True)
 class Space:
     """All chunks of one rank: those of its vector, of its output if it has one, and of each scratch copy, in turn."""
@@ -136,7 +148,7 @@ class Selection:
 
     def rows(self, index: Ints) -> Selection:
         """The selections of the given rows (a value that is the same for all rows stays one value)."""
-        values = [v[index] if isinstance(v, np.ndarray) and v.ndim else v for v in self.values()]
+        values = [of_rows(value, index) for value in self.values()]
         listed = self.index
         return Selection(*values, *([] if listed is None else [listed[index] if len(listed) > 1 else listed]))
 

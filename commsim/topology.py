@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Floats = NDArray[np.float64]
+Hops: TypeAlias = NDArray[np.integer[Any]]  # links of routes (n, n_hops), padded with NO_LINK
 NO_LINK = -1
 MAX_DEVICES = 2**24
 
@@ -66,11 +68,11 @@ class Links:
         """Like ``medium``, always an array."""
         return np.arange(len(self.src)) if self.medium is None else self.medium
 
-    def on_medium(self, hops: Ints) -> Ints:
-        """Links of routes (n, n_hops), padded with ``NO_LINK``, by the links that have the capacity."""
+    def on_medium(self, hops: Hops) -> Hops:
+        """Links of routes by the links that have the capacity."""
         if self.medium is None:
             return hops
-        return np.where(hops == NO_LINK, NO_LINK, self.medium[hops])
+        return np.where(hops == NO_LINK, NO_LINK, self.medium[hops]).astype(hops.dtype)
 
     def busy_s(self, carried: Floats) -> Floats:
         """Time that carrying so many bytes takes at full bandwidth; links that share a capacity are busy together."""
@@ -116,7 +118,7 @@ class Topology:
 
     n_devices: int
     links: Links
-    route: Callable[[Ints, Ints], Ints]
+    route: Callable[[Ints, Ints], Hops]
     vertex_name: Callable[[int], str] = "vertex {}".format
     tiers: Mapping[str, Ints] = field(default_factory=dict)
     classes: Mapping[str, Ints] = field(default_factory=dict)
@@ -160,21 +162,23 @@ class Topology:
         return f"{self.vertex_name(int(self.links.src[link]))}→{self.vertex_name(int(self.links.dst[link]))}"
 
     def path(self, src: Ints, dst: Ints) -> Path:
-        """Latency, slowest bandwidth and the two ports of each route. Arrays (n,) of devices.
+        """Links, latency, slowest bandwidth and the two ports of each route. Arrays (n,) of devices.
 
         Raises
         ------
         RefusedError
             If a route takes a half-duplex cable there and back, and so would share it with itself.
         """
-        from commsim.hops import ends
+        from commsim.hops import along
 
-        hops = self.route(src, dst)
+        hops = self.route(src, dst).astype(np.int32, copy=False)  # half the memory: a step may have millions
         if self.links.medium is not None:
             self._refuse_there_and_back(hops)
-        return Path(hops, *ends(hops, self.links.latency_s, self.links.bandwidth_Bps))
+        figures = np.empty(len(hops)), np.empty(len(hops))
+        along(hops, self.links.latency_s, self.links.bandwidth_Bps, *figures)
+        return Path(hops, *figures)
 
-    def _refuse_there_and_back(self, hops: Ints) -> None:
+    def _refuse_there_and_back(self, hops: Hops) -> None:
         media = np.sort(self.links.on_medium(hops), axis=1)
         twice = (media[:, 1:] == media[:, :-1]) & (media[:, 1:] != NO_LINK)
         if twice.any():
@@ -251,10 +255,26 @@ class Topology:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """Routes of n pairs: ``hops`` (n, n_hops), others (n,). ``first``, ``last``: the ports, NO_LINK where none."""
+    """Routes of n pairs: ``hops`` (n, n_hops), int32; others (n,), or one value where all have the same."""
 
-    hops: Ints
-    latency_s: Floats
-    bandwidth_Bps: Floats
-    first: Ints
-    last: Ints
+    hops: Hops
+    latency_s: Any
+    bandwidth_Bps: Any
+
+    @cached_property
+    def _ports(self) -> tuple[Hops, Hops]:
+        from commsim.hops import ends
+
+        first, last = (np.empty(len(self.hops), dtype=self.hops.dtype) for _ in range(2))
+        ends(self.hops, first, last)
+        return first, last
+
+    @property
+    def first(self) -> Hops:
+        """The port at which each route begins; NO_LINK where there is none."""
+        return self._ports[0]
+
+    @property
+    def last(self) -> Hops:
+        """The port at which it ends."""
+        return self._ports[1]

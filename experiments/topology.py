@@ -13,7 +13,7 @@ from commsim.errors import InputError
 from commsim.hashing import mixed
 from commsim.link_changes import reverse_of, without
 from commsim.selection import Ints
-from commsim.topology import NO_LINK
+from commsim.topology import NO_LINK, Hops
 from commsim.units import format_bandwidth, format_time_short
 
 ALL_PAIRS = 1024  # devices, up to which every pair's route is looked at
@@ -143,7 +143,7 @@ def diameter(topology: Topology) -> tuple[int, float]:
     return most, total / max(count, 1)
 
 
-def _require_ways(topology: Topology, src: Ints, dst: Ints, hops: Ints) -> None:
+def _require_ways(topology: Topology, src: Ints, dst: Ints, hops: Hops) -> None:
     at, right = src.copy(), np.ones(len(src), dtype=bool)
     for column in hops.T:
         used = column != NO_LINK

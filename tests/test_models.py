@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import topologies
 from collectives import registry
-from commsim import Schedule, algorithm, chunks, exchange, fan_in, fan_out, simulate
+from commsim import Disturbance, Schedule, algorithm, chunk, chunks, exchange, fan_in, fan_out, simulate
 from commsim.errors import InputError, RefusedError
 from commsim.layout import Layout
 from commsim.models import MODELS
@@ -379,10 +379,29 @@ def test_bytes_are_conserved_link_by_link(case, spec):
         np.testing.assert_array_equal(enters[n_devices:], leaves[n_devices:])
 
 
-def test_traffic_is_the_same_when_few_patterns_are_kept(monkeypatch):
+@pytest.mark.parametrize("n_ranks", [8, 2048])
+def test_a_program_may_write_into_its_arrays(n_ranks):
+    def run(written):
+        @algorithm("allreduce", chunks=1)
+        def mine(rank, n_ranks):
+            for _ in range(2):
+                peer = rank ^ 1
+                yield [exchange(peer, peer, send=chunk(0), receive=chunk(0), reduce=True)]
+                peer[:] = rank ^ written
+
+        star = topologies.star(n_ranks, 25e9, 500e-9)
+        return simulate(mine, star, "64KiB", model="hockney", disturbance=Disturbance(skew_s=1e-3))
+
+    found, expected = run(4), run(1)
+    np.testing.assert_array_equal(found.finish_s, expected.finish_s)
+    np.testing.assert_array_equal(found.link_bytes, expected.link_bytes)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("PAIRINGS_KEPT", 2), ("MESSAGES_KEPT", 30)])
+def test_traffic_is_the_same_when_few_patterns_are_kept(monkeypatch, limit, value):
     system, ring = topologies.find(SYSTEMS[1]), registry.find("broadcast", "chain:segments=7")
     kept = simulate(ring, system, "1MiB")
-    monkeypatch.setattr("commsim.models.patterns.PATTERNS_KEPT", 2)
+    monkeypatch.setattr(f"commsim.messages.{limit}", value)
     flushed = simulate(ring, system, "1MiB")
     np.testing.assert_allclose(flushed.link_bytes, kept.link_bytes, rtol=1e-12)
     np.testing.assert_allclose(flushed.link_busy_s, kept.link_busy_s, rtol=1e-12)

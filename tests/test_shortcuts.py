@@ -50,16 +50,20 @@ def test_steps_that_begin_together_are_followed_as_such():
 
 def test_following_flows_is_solving_again_at_every_end():
     rng = np.random.default_rng(0)
-    for _ in range(40):
+    for case in range(60):
         n_links, n_flows = int(rng.integers(1, 8)), int(rng.integers(1, 12))
-        paths = np.full((n_flows, 3), -1)
+        paths, alike = np.full((n_flows, 3), -1, dtype=np.int32), case >= 40
         for path in paths:
-            length = int(rng.integers(0, min(3, n_links) + 1))
+            length = int(rng.integers(alike, min(3, n_links) + 1))
             path[:length] = rng.choice(n_links, length, replace=False)
         capacity, n_bytes = rng.uniform(1, 10, n_links), rng.integers(0, 4, n_flows).astype(float)
         ceiling = np.where(rng.random(n_flows) < 0.3, rng.uniform(0.1, 3, n_flows), np.inf)
-        taken_s = np.zeros(n_flows)
-        assert follow(paths, capacity, n_bytes, ceiling, taken_s)
+        if alike:  # one value each, in half of the cases one link for all
+            n_bytes, ceiling = np.full(n_flows, 3.0), np.full(n_flows, rng.uniform(0.1, 9))
+            paths = np.tile(np.int32([0, -1, -1]), (n_flows, 1)) if case % 2 else paths
+            taken_s = follow(paths, capacity, 3.0, ceiling[0])
+        else:
+            taken_s = follow(paths, capacity, n_bytes, ceiling)
         np.testing.assert_allclose(taken_s, slowly(paths, capacity, n_bytes, ceiling), rtol=1e-9)
 
 

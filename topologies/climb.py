@@ -8,6 +8,19 @@ from numba import njit
 
 
 @njit(cache=True)
+def highest(src: Any, dst: Any, down: Any) -> int:
+    """The level of the highest switch on any route; 0 where none leaves its host."""
+    level, size = 0, 1  # hosts below a switch of this level
+    for row in range(len(src)):
+        while src[row] // size != dst[row] // size:
+            size *= down[level]
+            level += 1
+            if level == len(down):
+                return level
+    return level
+
+
+@njit(cache=True)
 def climb(
     src: Any, dst: Any, turns: Any, hops: Any, down: Any, up: Any, parallel: Any, copies: Any, cables: Any
 ) -> None:
@@ -21,12 +34,12 @@ def climb(
         Which way each route takes upwards: over all parents first, then over their cables. Without rows it is D-mod-k:
         a digit of the destination (Zahavi: D-mod-k routing providing non-blocking traffic for shift permutations on fat
         trees, 2010).
-    hops : array (n, 2 * n_levels)
+    hops : array (n, 2 * highest)
         The answer: links, padded with -1.
     down, up, parallel, copies, cables : array (n_levels,)
         Of each level: children, parents, cables between the two, copies of a vertex, cables of the level.
     """
-    n, n_levels = len(src), len(down)
+    n, width = hops.shape
     for row in range(n):
         a, b = src[row], dst[row]  # subtrees of the level
         copy, base, height, digits = 0, 0, 0, dst[row]
@@ -34,15 +47,15 @@ def climb(
             turn = turns[row, height] if len(turns) else digits % (up[height] * parallel[height])
             digits //= up[height]
             which, cable = turn % up[height], turn // up[height]
-            width, port = up[height] * parallel[height], which * parallel[height] + cable
-            hops[row, height] = base + (a * copies[height] + copy) * width + port
-            hops[row, 2 * n_levels - 1 - height] = base + cables[height] + (b * copies[height] + copy) * width + port
+            ports, port = up[height] * parallel[height], which * parallel[height] + cable
+            hops[row, height] = base + (a * copies[height] + copy) * ports + port
+            hops[row, width - 1 - height] = base + cables[height] + (b * copies[height] + copy) * ports + port
             copy += which * copies[height]
             base += 2 * cables[height]
             a //= down[height]
             b //= down[height]
             height += 1
         for level in range(height):  # downwards, behind the way up
-            hops[row, height + level] = hops[row, 2 * n_levels - height + level]
-        for hop in range(2 * height, 2 * n_levels):
+            hops[row, height + level] = hops[row, width - height + level]
+        for hop in range(2 * height, width):
             hops[row, hop] = -1

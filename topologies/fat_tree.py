@@ -12,7 +12,7 @@ import numpy as np
 
 from commsim.errors import InputError
 from commsim.selection import Ints
-from commsim.topology import Links, Topology, require_possible
+from commsim.topology import Hops, Links, Topology, require_possible
 from topologies.cables import Cable
 from topologies.generator import generator, seed_of
 from topologies.routes import pick
@@ -84,21 +84,21 @@ class FatTree:
         subtree, copy = np.divmod(vertex, self.copies(level))
         return subtree // self.down[level] * self.copies(level + 1) + copy + which * self.copies(level)
 
-    def route(self, src: Ints, dst: Ints, seed: int | None = None) -> Ints:
+    def route(self, src: Ints, dst: Ints, seed: int | None = None) -> Hops:
         """Up to the first common subtree and down again; downward the way is unique.
 
         D-mod-k: the upward port of every level is a digit of the destination. ECMP, with a seed: it is a hash of
         source, destination, seed and level. Cables between the same two vertices are used alike upwards and downwards.
         """
-        from topologies.climb import climb
+        from topologies.climb import climb, highest
 
         turns = np.empty((0, self.n_levels), dtype=np.int64) if seed is None else self._hashed(src, dst, seed)
         levels = range(self.n_levels)
         counts = ([self.copies(level) for level in levels], [self._cables(level) for level in levels])
-        shape = (np.array(column) for column in (self.down, self.up, self.parallel, *counts))
-        hops: Ints = np.empty((len(src), 2 * self.n_levels), dtype=np.int64)
-        climb(src, dst, turns, hops, *shape)
-        return hops[:, : int((hops >= 0).any(axis=0).sum())]
+        down, *shape = (np.array(column) for column in (self.down, self.up, self.parallel, *counts))
+        hops = np.empty((len(src), 2 * highest(src, dst, down)), dtype=np.int32)
+        climb(src, dst, turns, hops, down, *shape)
+        return hops
 
     def _hashed(self, src: Ints, dst: Ints, seed: int) -> Ints:
         widths = enumerate(zip(self.up, self.parallel, strict=True))

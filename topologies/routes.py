@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from commsim.hashing import mixed
 from commsim.selection import Ints
-from commsim.topology import NO_LINK
+from commsim.topology import NO_LINK, Hops
 
 
 def packed(*parts: Ints) -> Ints:
@@ -23,9 +23,9 @@ def where(taken: NDArray[np.bool_], links: Ints) -> Ints:
     return np.where(taken, links, NO_LINK)
 
 
-def shifted(links: Ints, by: int) -> Ints:
+def shifted(links: Hops, by: int) -> Ints:
     """Link numbers raised by a constant, padding kept."""
-    return np.where(links == NO_LINK, NO_LINK, links + by)
+    return np.where(links == NO_LINK, NO_LINK, links.astype(np.int64) + by)
 
 
 def pick(n: int, *words: Ints | int) -> Ints:

@@ -23,7 +23,7 @@ from commsim.models.rounds import Rounds, round_sizes
 from commsim.program import Exchange, Lanes, Repeat
 from commsim.result import Timeline
 from commsim.schedule import Schedule
-from commsim.selection import Ints
+from commsim.selection import Ints, of_rows, one_value
 from commsim.system import Endpoint, System
 from commsim.topology import NO_LINK, Floats
 
@@ -32,7 +32,10 @@ TIMELINE_ROWS = 5_000_000
 
 @dataclass(frozen=True)
 class Batch:
-    """The messages of one step, arrays (n,), in exchange order, with what the network does to them."""
+    """The messages of one step, in exchange order, with what the network does to them.
+
+    Arrays (n,), or one value where it is the same for all: a step may have millions.
+    """
 
     pattern: Pattern
     src: Ints
@@ -40,10 +43,10 @@ class Batch:
     n_bytes: Any
     overhead_s: Any  # of its sender
     receive_overhead_s: Any
-    wire_s: Floats  # on its slowest link, alone
-    out_wait_s: Floats  # all that shares its first link in this step, its own wire time included
-    in_wait_s: Floats  # the same for its last link
-    latency_s: Floats
+    wire_s: Any  # on its slowest link, alone
+    out_wait_s: Any  # all that shares its first link in this step, its own wire time included
+    in_wait_s: Any  # the same for its last link
+    latency_s: Any
 
 
 class Model:
@@ -100,11 +103,11 @@ class Model:
         """Added between two messages of one step on one port."""
         raise NotImplementedError
 
-    def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
+    def delivery(self, clock: Any, gate: Floats, batch: Batch, gap_s: float) -> tuple[Any, Any, Any]:
         """Start, release of the sender and delivery of each message.
 
-        `clock` (n_ranks,) is when each rank entered the step; `gate` (n_ranks,), which the model updates, when its port
-        may send again.
+        `clock` (n_ranks,), or one value, is when each rank entered the step; `gate` (n_ranks,), which the model
+        updates, when its port may send again.
         """
         raise NotImplementedError
 
@@ -136,8 +139,8 @@ class Hockney(Model):
     def gap_s(self, endpoint: Endpoint, overhead_s: Any) -> Any:
         return 0.0
 
-    def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
-        start = together(batch.pattern.copies, np.maximum(clock[batch.src], clock[batch.dst]))
+    def delivery(self, clock: Any, gate: Floats, batch: Batch, gap_s: float) -> tuple[Any, Any, Any]:
+        start = both_entered(clock, batch.pattern)
         wire = np.maximum(batch.out_wait_s, batch.in_wait_s)
         delivered = start + batch.latency_s + (batch.overhead_s + batch.receive_overhead_s) + wire
         return start, delivered, delivered
@@ -164,15 +167,23 @@ class LogGP(Model):
     def gap_s(self, endpoint: Endpoint, overhead_s: Any) -> Any:
         return np.maximum(endpoint.gap_s, overhead_s)
 
-    def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
-        start = np.maximum(clock[batch.src], gate[batch.src])
+    def delivery(self, clock: Any, gate: Floats, batch: Batch, gap_s: float) -> tuple[Any, Any, Any]:
+        start = np.maximum(of_rows(clock, batch.src), gate[batch.src])
         sent = start + batch.overhead_s + batch.out_wait_s
         last_byte = start + batch.overhead_s + np.maximum(batch.out_wait_s, batch.in_wait_s)
         if gap_s:  # a local move does not use the port
             free = sent + np.maximum(gap_s - batch.overhead_s, 0.0)
             np.maximum.at(gate, batch.src, np.where(batch.src == batch.dst, 0.0, free))
-        delivered = np.maximum(last_byte + batch.latency_s, clock[batch.dst]) + batch.receive_overhead_s
+        entered = of_rows(clock, batch.dst)
+        delivered = np.maximum(last_byte + batch.latency_s, entered) + batch.receive_overhead_s
         return start, sent, delivered
+
+
+def both_entered(clock: Any, pattern: Pattern) -> Any:
+    """When both ends of each message have entered the step; where switches make one of several, the ends of all."""
+    if not isinstance(clock, np.ndarray):
+        return clock
+    return together(pattern.copies, np.maximum(clock[pattern.src], clock[pattern.dst]))
 
 
 @dataclass
@@ -254,7 +265,7 @@ class _Clocks:
     ) -> None:
         self._schedule, self._system, self._layout, self._model = schedule, system, layout, model
         self._gate, self._reduction = (np.zeros(schedule.n_ranks) for _ in range(2))
-        self._disturbance, self._slow = disturbance, disturbance.slowdown(schedule.n_ranks)
+        self._disturbance, self._slow = disturbance, one_value(disturbance.slowdown(schedule.n_ranks))
         self._clock = disturbance.starts(schedule.n_ranks)
         self._traffic, self._matcher = Traffic(system.topology), Matcher(schedule)
         self._ranks = timeline_ranks
@@ -278,9 +289,9 @@ class _Clocks:
         self._n_steps += 1
         if not parts:
             return
-        src, dst, n_bytes, reduces, one_each, key = joined(parts, self._layout)
+        src, dst, n_bytes, reduces, key = joined(parts, self._layout)
         self._n_messages += len(src)
-        pattern = self._traffic.pattern(key, src, dst, one_each, parts)
+        pattern = self._traffic.pattern(key, src, dst, parts)
         charged, endpoint = self._model.charged_bytes(n_bytes), self._system.endpoint
         self._model.require(self._schedule, endpoint, n_bytes)
         batch = _batch(pattern, n_bytes, charged, endpoint, self._model)
@@ -290,15 +301,23 @@ class _Clocks:
         if pattern.copies is not None:
             batch = _joint(batch, pattern.copies)
         self._traffic.add(pattern, n_bytes, charged)
-        self._latency_s += float((batch.latency_s + batch.overhead_s + batch.receive_overhead_s).max(initial=0.0))
-        start, released, delivered = self._model.delivery(self._clock, self._gate, batch, endpoint.gap_s)
+        self._latency_s += float(np.max(batch.latency_s + batch.overhead_s + batch.receive_overhead_s, initial=0.0))
+        clock = one_value(self._clock)
+        start, released, delivered = self._model.delivery(clock, self._gate, batch, endpoint.gap_s)
         if self._ranks is not None:
             self._rows.append(_timeline_rows(self._n_steps - 1, src, dst, n_bytes, start, delivered, self._ranks))
             self._n_rows += len(self._rows[-1][1])
             if self._n_rows > TIMELINE_ROWS:
                 raise InputError(f"the timeline has more than {TIMELINE_ROWS} messages; ask for fewer ranks")
-        ends, slow = (released, delivered), self._slow
-        self._clock = _advance(self._clock, batch, *ends, reduces, slow, self._reduction, endpoint, pattern)
+        cost_s = endpoint.reduction.time_s(n_bytes) * reduces * of_rows(self._slow, dst)
+        self._settle(pattern, released, delivered, cost_s, reduces)
+
+    def _settle(self, pattern: Pattern, released: Any, delivered: Any, cost_s: Any, reduces: Any) -> None:
+        """The clocks after a step: a rank waits for its sends, receives and reductions, which run one at a time."""
+        from commsim.hops import settle
+
+        released, delivered, cost_s, reduces = np.atleast_1d(released, delivered, cost_s, reduces)
+        settle(pattern.src, pattern.dst, released, delivered, cost_s, reduces, self._clock, self._reduction)
 
     def done(self) -> Run:
         """What is known at the end."""
@@ -330,7 +349,7 @@ class _Clocks:
             return False
         part, endpoint = parts[0], self._system.endpoint
         table = round_sizes(part.receive, block, self._layout)
-        pattern = self._traffic.pattern(part.key, part.src, part.dst, True, parts)
+        pattern = self._traffic.pattern(part.key, part.src, part.dst, parts)
         if table is None or not self._model.advances_rounds(pattern, endpoint):
             return False
         self._model.require(self._schedule, endpoint, table.n_bytes)
@@ -347,8 +366,8 @@ class _Clocks:
         return True
 
 
-def joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bool, bytes]:
-    """All exchanges of a step as one: src, dst, bytes, whether each reduces, whether one each way at most, key.
+def joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any, bytes]:
+    """All exchanges of a step as one: src, dst, bytes, whether each reduces, key.
 
     Bytes, and whether they reduce, are one value where all messages have the same. Switches reduce for nothing.
     """
@@ -356,12 +375,12 @@ def joined(parts: list[Messages], layout: Layout) -> tuple[Ints, Ints, Any, Any,
     if len(parts) == 1:
         part = parts[0]
         key = part.key + (part.fabric or "").encode()
-        return part.src, part.dst, n_bytes[0], part.reduce and not part.fabric, part.one_each, key
+        return part.src, part.dst, n_bytes[0], part.reduce and not part.fabric, key
     counts = [len(part.src) for part in parts]
     sizes = np.concatenate([np.broadcast_to(b, n) for b, n in zip(n_bytes, counts, strict=True)])
     reduces = np.repeat([part.reduce and not part.fabric for part in parts], counts)
     src, dst = np.concatenate([p.src for p in parts]), np.concatenate([p.dst for p in parts])
-    return src, dst, sizes, reduces, False, b"+".join(part.key + (part.fabric or "").encode() for part in parts)
+    return src, dst, sizes, reduces, b"+".join(part.key + (part.fabric or "").encode() for part in parts)
 
 
 def message_sizes(messages: Messages, layout: Layout) -> Any:
@@ -377,7 +396,7 @@ def message_sizes(messages: Messages, layout: Layout) -> Any:
                 f"rank {messages.src[bad]} sends {sent} B to {messages.dst[bad]}, which receives {received} B: "
                 f"{layout.n_elements} elements in {layout.n_chunks} chunks make chunks of two sizes"
             )
-    return received
+    return one_value(received)
 
 
 def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, model: Model) -> Batch:
@@ -386,7 +405,7 @@ def _batch(pattern: Pattern, n_bytes: Any, charged: Any, endpoint: Endpoint, mod
     wire = together(pattern.copies, charged / (path.bandwidth_Bps * share))
     out_wait = in_wait = wire
     if model.adds_up_ports and pattern.shared:
-        gap = np.broadcast_to(model.gap_s(endpoint, overhead), len(wire))
+        gap = model.gap_s(endpoint, overhead)
         out_wait, in_wait = (together(pattern.copies, wait) for wait in _port_waits(pattern, wire, gap))
     waits = (wire, out_wait, in_wait)
     return Batch(pattern, pattern.src, pattern.dst, n_bytes, overhead, overhead, *waits, path.latency_s)
@@ -398,57 +417,29 @@ def _joint(batch: Batch, sets: Ints) -> Batch:
     return replace(batch, overhead_s=send, receive_overhead_s=receive, latency_s=together(sets, batch.latency_s))
 
 
-def _disturbed(batch: Batch, slow: Floats, stretch: Floats) -> Batch:
+def _disturbed(batch: Batch, slow: Any, stretch: Floats) -> Batch:
     return replace(
         batch,
-        overhead_s=batch.overhead_s * slow[batch.src] * stretch,
-        receive_overhead_s=batch.receive_overhead_s * slow[batch.dst] * stretch,
+        overhead_s=batch.overhead_s * of_rows(slow, batch.src) * stretch,
+        receive_overhead_s=batch.receive_overhead_s * of_rows(slow, batch.dst) * stretch,
         latency_s=batch.latency_s * stretch,
     )
 
 
-def _port_waits(pattern: Pattern, wire: Floats, gap: Floats) -> list[Floats]:
+def _port_waits(pattern: Pattern, wire: Any, gap: Any) -> list[Floats]:
     """For both ends, until the last byte of everything that the step puts on the port: sizes add up, gaps between."""
     ports = pattern.ports
-    weights = (np.broadcast_to(weight, len(wire)) for weight in (pattern.out_weight, pattern.in_weight))
-    amounts = np.stack([(wire + gap) * weight for weight in weights], axis=1)
+    weighted = ((wire + gap) * weight for weight in (pattern.out_weight, pattern.in_weight))
+    amounts = np.stack([np.broadcast_to(amount, len(ports)) for amount in weighted], axis=1)
     on_port = ports != NO_LINK
     total = np.bincount(ports[on_port], amounts[on_port], int(ports.max(initial=0)) + 1)
     return [np.where(port != NO_LINK, np.maximum(total[port] - gap, wire), wire) for port in ports.T]
 
 
-def _advance(
-    clock: Floats,
-    batch: Batch,
-    released: Floats,
-    delivered: Floats,
-    reduces: Any,
-    slow: Floats,
-    reduction: Floats,
-    endpoint: Endpoint,
-    pattern: Pattern,
-) -> Floats:
-    """The clocks after the step: a rank waits for its sends, receives and reductions, which run one at a time."""
-    done = clock.copy()
-    cost = endpoint.reduction.time_s(batch.n_bytes) * reduces * slow[batch.dst]
-    if pattern.one_each:
-        done[batch.src] = np.maximum(done[batch.src], released)
-        done[batch.dst] = np.maximum(done[batch.dst], delivered + cost)
-        reduction[batch.dst] += cost
-        return done
-    from commsim.hops import settle
-
-    settle(batch.src, batch.dst, released, delivered, cost, np.full(len(cost), reduces), done, reduction)
-    return done
-
-
-def _timeline_rows(
-    step: int, src: Ints, dst: Ints, n_bytes: Any, start: Floats, end: Floats, ranks: Ints
-) -> tuple[Any, ...]:
+def _timeline_rows(step: int, src: Ints, dst: Ints, n_bytes: Any, start: Any, end: Any, ranks: Ints) -> tuple[Any, ...]:
     mine = np.isin(src, ranks) | np.isin(dst, ranks)
     n = len(src)
-    columns = (np.full(n, step), src, dst, np.broadcast_to(n_bytes, n), start, end)
-    return tuple(column[mine] for column in columns)
+    return tuple(np.broadcast_to(column, n)[mine] for column in (step, src, dst, n_bytes, start, end))
 
 
 def _timeline(rows: list[tuple[Any, ...]]) -> Timeline:

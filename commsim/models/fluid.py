@@ -28,7 +28,7 @@ from commsim.result import Timeline
 from commsim.schedule import Schedule
 from commsim.selection import Ints
 from commsim.system import System
-from commsim.topology import Floats, Links, Path
+from commsim.topology import Floats, Hops, Links, Path
 
 MAX_MESSAGES = 20_000_000  # all of them are kept while the events run: about 150 B each
 
@@ -230,7 +230,7 @@ class _Unrolled:
         for part in parts:
             if part.fabric:
                 self._system.require_fabric(part.fabric, part.src, part.dst, self._schedule.algorithm.spec)
-        src, dst, size, reduces, _, _ = joined(parts, self._layout)
+        src, dst, size, reduces, _ = joined(parts, self._layout)
         n_bytes = np.broadcast_to(size, len(src))
         self._n_messages += len(src)
         if self._n_messages > MAX_MESSAGES:
@@ -337,8 +337,8 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     path = system.topology.path(*np.divmod(key, table.n_ranks))
     if table.joint is not None:
         path, pair = table.joint.ways(path, pair, system.topology)
-    hops = path.hops if path.hops.shape[1] else np.full((len(key), 1), -1)
-    paths = _packed(links.on_medium(hops)).astype(np.int32)
+    hops = (path.hops if path.hops.shape[1] else np.full((len(key), 1), -1)).astype(np.int32, copy=False)
+    paths = _packed(links.on_medium(hops))
     message, gates = _messages(table, path, pair), _gates(table)
     n_slots = max(min(table.n_together, len(message)), 1)
     net = network(links.bandwidth_Bps, n_slots, paths.shape[1])
@@ -370,7 +370,7 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     )
 
 
-def _carried(hops: Ints, pair: Ints, n_bytes: Any, links: Links) -> Floats:
+def _carried(hops: Hops, pair: Ints, n_bytes: Any, links: Links) -> Floats:
     """What every link has carried when all messages are there, each with its pair's route."""
     from commsim.hops import add_up
 
@@ -379,9 +379,9 @@ def _carried(hops: Ints, pair: Ints, n_bytes: Any, links: Links) -> Floats:
     return total
 
 
-def _packed(paths: Ints) -> Ints:
+def _packed(paths: Hops) -> Hops:
     """Links first, padding behind: the loop looks at the first to see whether there is a way at all."""
-    packed: Ints = np.take_along_axis(paths, np.argsort(paths < 0, axis=1, kind="stable"), axis=1)
+    packed: Hops = np.take_along_axis(paths, np.argsort(paths < 0, axis=1, kind="stable"), axis=1)
     return packed
 
 

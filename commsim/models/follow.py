@@ -16,7 +16,7 @@ LOOKED_AT = 4  # levels at which all rising flows are looked at; after them, the
 CEILING = -1  # a flow's bottleneck that is no link
 
 
-def follow(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, taken_s: Any) -> bool:
+def follow(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any) -> Any:
     """How long each flow takes.
 
     Parameters
@@ -25,52 +25,82 @@ def follow(paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, taken_s: Any) 
         Links, padded with -1 anywhere.
     capacity : array (n_links,)
         In bytes per second.
-    n_bytes, ceiling : array (n_flows,)
+    n_bytes, ceiling : float or array (n_flows,)
         A flow never exceeds its ceiling.
-    taken_s : array (n_flows,)
-        The answer; 0 for flows without bytes or links.
 
     Returns
     -------
-    bool
-        False if flows end at too many different times.
+    float or array (n_flows,) or None
+        0 for flows without bytes or links; one value if all take as long; None if they end at too many different times.
     """
     n = len(paths)  # arrays are made outside of compiled code: numpy asks the system for large pages
-    live, rising, bottleneck = (np.empty(n, dtype=np.int32) for _ in range(3))
-    return bool(
-        _follow(paths, capacity, n_bytes, ceiling, taken_s, live, rising, bottleneck, np.empty(n), n_bytes.copy())
-    )
+    count, live = np.zeros(len(capacity), dtype=np.int32), np.empty(n, dtype=np.int32)
+    sizes, ceilings = (np.atleast_1d(value).astype(np.float64, copy=False) for value in (n_bytes, ceiling))
+    n_live = _start(paths, sizes, count, live)
+    if len(sizes) == len(ceilings) == 1 and n_live == n > 0:
+        level = _common_rate(paths, capacity, ceilings[0], count)
+        if level:
+            return sizes[0] / level
+    taken_s, left, rate = np.zeros(n), np.full(n, sizes), np.empty(n)
+    rising, bottleneck = (np.empty(n, dtype=np.int32) for _ in range(2))
+    ended = _follow(paths, capacity, ceilings, count, live, n_live, rising, bottleneck, rate, left, taken_s)
+    return taken_s if ended else None
 
 
 @njit(cache=True)
-def _follow(
-    paths: Any,
-    capacity: Any,
-    n_bytes: Any,
-    ceiling: Any,
-    taken_s: Any,
-    live: Any,
-    rising: Any,
-    bottleneck: Any,
-    rate: Any,
-    left: Any,
-) -> bool:
-    n_flows, n_hops = paths.shape
-    n_links = len(capacity)
-    count = np.zeros(n_links, dtype=np.int32)  # live flows on each link
-    n_live = 0
-    for flow in range(n_flows):
-        taken_s[flow], crosses = 0.0, False
-        if n_bytes[flow] > 0:
-            for hop in range(n_hops):
+def _start(paths: Any, n_bytes: Any, count: Any, live: Any) -> int:
+    """Count the flows that have bytes on each of their links, and list those that have links; how many."""
+    each, n_live = len(n_bytes) > 1, 0
+    for flow in range(paths.shape[0]):
+        crosses = False
+        if n_bytes[flow * each] > 0:
+            for hop in range(paths.shape[1]):
                 if paths[flow, hop] >= 0:
                     count[paths[flow, hop]] += 1
                     crosses = True
         if crosses:
             live[n_live] = flow
             n_live += 1
-    if _alike(paths, capacity, n_bytes, ceiling, count, live, n_live, taken_s):
-        return True
+    return n_live
+
+
+@njit(cache=True)
+def _common_rate(paths: Any, capacity: Any, ceiling: float, count: Any) -> float:
+    """The common case: all flows meet links that are full at one rate. The rate, or 0."""
+    level = np.inf
+    for link in range(len(capacity)):
+        if count[link]:
+            level = min(level, capacity[link] / count[link])
+    limit = level * (1 + SAME)
+    if ceiling < level:
+        return 0.0
+    for flow in range(paths.shape[0]):
+        meets = False
+        for hop in range(paths.shape[1]):
+            link = paths[flow, hop]
+            if link >= 0:
+                meets |= capacity[link] <= limit * count[link]
+        if not meets:
+            return 0.0
+    return level
+
+
+@njit(cache=True)
+def _follow(
+    paths: Any,
+    capacity: Any,
+    ceiling: Any,
+    count: Any,
+    live: Any,
+    n_live: int,
+    rising: Any,
+    bottleneck: Any,
+    rate: Any,
+    left: Any,
+    taken_s: Any,
+) -> bool:
+    """Change `taken_s`; whether all flows have ended. `count` and `live` as :func:`_start` leaves them."""
+    n_hops, n_links = paths.shape[1], len(capacity)
     held = np.zeros(n_links + 1, dtype=np.int32)  # live flows that have their bottleneck there; the last: ceilings
     now, is_fair = 0.0, False
     for _ in range(MOST_ROUNDS):
@@ -109,29 +139,6 @@ def _follow(
 
 
 @njit(cache=True)
-def _alike(
-    paths: Any, capacity: Any, n_bytes: Any, ceiling: Any, count: Any, live: Any, n_live: int, taken_s: Any
-) -> bool:
-    """The common case: all flows are equally large and meet links that are full at one rate."""
-    level = np.inf
-    for link in range(len(capacity)):
-        if count[link]:
-            level = min(level, capacity[link] / count[link])
-    limit = level * (1 + SAME)
-    for i in range(n_live):
-        flow, meets = live[i], False
-        for hop in range(paths.shape[1]):
-            link = paths[flow, hop]
-            if link >= 0:
-                meets |= capacity[link] <= limit * count[link]
-        if not meets or n_bytes[flow] != n_bytes[live[0]] or ceiling[flow] < level:
-            return False
-    for i in range(n_live):
-        taken_s[live[i]] = n_bytes[live[i]] / level
-    return True
-
-
-@njit(cache=True)
 def _share(
     paths: Any, capacity: Any, ceiling: Any, count: Any, live: Any, n_live: int, rising: Any, rate: Any, bottleneck: Any
 ) -> None:
@@ -144,10 +151,10 @@ def _share(
             room[link], n_rising[link], links[n_open] = capacity[link], count[link], link
             n_open += 1
     n_listed = n_left = n_live
-    lowest_ceiling = np.inf
+    lowest_ceiling, each = np.inf, len(ceiling) > 1
     for i in range(n_live):
         rising[i], rate[live[i]] = live[i], -1.0
-        lowest_ceiling = min(lowest_ceiling, ceiling[live[i]])
+        lowest_ceiling = min(lowest_ceiling, ceiling[live[i] * each])
     first, flows = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
     n_levels = 0
     while n_left:
@@ -170,7 +177,7 @@ def _share(
                 flow = rising[i]
                 if rate[flow] >= 0:
                     continue
-                meets, at = ceiling[flow] <= limit, CEILING
+                meets, at = ceiling[flow * each] <= limit, CEILING
                 for hop in range(n_hops):
                     if paths[flow, hop] >= 0 and is_full[paths[flow, hop]]:
                         meets, at = True, paths[flow, hop]
@@ -178,7 +185,7 @@ def _share(
                     _stop(flow, level, at, paths, rate, bottleneck, room, n_rising)
                     n_left -= 1
                 else:
-                    lowest_ceiling = min(lowest_ceiling, ceiling[flow])
+                    lowest_ceiling = min(lowest_ceiling, ceiling[flow * each])
                     rising[n_listed] = flow
                     n_listed += 1
         else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from commsim.selection import Ints
-from commsim.topology import NO_LINK, Floats, Path, Topology
+from commsim.topology import NO_LINK, Floats, Hops, Path, Topology
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Joint:
         )
 
 
-def _unions(hops: Ints, which: Ints, n_sets: int, least: int) -> Ints:
+def _unions(hops: Hops, which: Ints, n_sets: int, least: int) -> Ints:
     """All links of each set once, (n_sets, at least `least`), padded."""
     used = hops != NO_LINK
     owner, link = np.unique(np.stack([which[used.nonzero()[0]], hops[used]]), axis=1)

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from commsim.messages import Messages
-from commsim.selection import Ints
+from commsim.messages import Messages, keep
+from commsim.selection import Ints, of_rows, one_value
 from commsim.system import Endpoint
-from commsim.topology import NO_LINK, Floats, Path, Topology
-
-PATTERNS_KEPT = 64
+from commsim.topology import NO_LINK, Floats, Hops, Path, Topology
 
 
 @dataclass(eq=False)
@@ -78,20 +76,22 @@ class Pairs:
 
 @dataclass(eq=False)
 class Pattern(Pairs):
-    """Pairs and their ways: everything about a step that does not depend on sizes."""
+    """Pairs and their ways: everything about a step that does not depend on sizes.
 
-    path: Path
+    What is said to be of each message is one value where it is the same for all: a step may have millions.
+    """
+
     topology: Topology
-    one_each: bool
     out_weight: Any  # share of a message's bytes that its first link carries for it
     in_weight: Any  # the same of its last link
-    n_bytes: Floats = field(init=False)  # carried so far
-    charged: Floats | None = None  # the same as the model counts them, where that is different
-
-    taken_s: dict[int, Floats] = field(default_factory=dict)  # by size: of messages that begin together and are equal
+    path: Path = field(init=False)
+    n_bytes: Any = 0.0  # of each: carried so far
+    charged: Any = None  # the same as the model counts them, where that is different
+    taken_s: dict[int, Any] = field(default_factory=dict)  # by size, of each: of equal messages that begin together
 
     def __post_init__(self) -> None:
-        self.n_bytes = np.zeros(len(self.src))
+        path = self.topology.path(self.src, self.dst)
+        self.path = Path(path.hops, one_value(path.latency_s), one_value(path.bandwidth_Bps))
 
     @cached_property
     def ranks(self) -> Ints:
@@ -99,33 +99,33 @@ class Pattern(Pairs):
         return np.union1d(self.src, self.dst)
 
     @cached_property
-    def media(self) -> Ints:
+    def media(self) -> Hops:
         """Of the links on its way, those that have the capacity: (n, n_hops)."""
         return self.topology.links.on_medium(self.path.hops)
 
     @cached_property
-    def ports(self) -> Ints:
+    def ports(self) -> Hops:
         """What its first and its last link share with other messages: (n, 2)."""
         return _ports(self.path, self.topology)
 
     @cached_property
     def shared(self) -> bool:
         """Whether some port carries more than one message."""
-        from commsim.hops import most_on_one
+        from commsim.hops import is_any_twice
 
-        return most_on_one(self.ports, 2 * self.topology.n_links) > 1
+        return bool(is_any_twice(self.ports, 2 * self.topology.n_links))
 
     @cached_property
     def is_private(self) -> bool:
         """Whether no link carries two of the messages; those that switches make one of count once."""
-        from commsim.hops import most_on_one
+        from commsim.hops import is_any_twice
 
         if self.copies is None:
-            return most_on_one(self.media, self.topology.n_links) <= 1
+            return not is_any_twice(self.media, self.topology.n_links)
         _, link, each = self.crossings(self.media)
         return int(np.bincount(np.unique(np.stack([each, link]), axis=1)[1]).max(initial=0)) <= 1
 
-    def crossings(self, hops: Ints) -> tuple[Ints, Ints, Ints]:
+    def crossings(self, hops: Hops) -> tuple[Ints, Hops, Ints]:
         """Every hop of all messages: the message, the link, and a number that is the same throughout a set."""
         row, hop = (hops != NO_LINK).nonzero()
         own = len(self.src) + row
@@ -141,43 +141,40 @@ class Traffic:
         self._patterns: dict[bytes, Pattern] = {}
         self._bytes, self._charged = np.zeros(topology.n_links), np.zeros(topology.n_links)
 
-    def pattern(self, key: bytes, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> Pattern:
+    def pattern(self, key: bytes, src: Ints, dst: Ints, parts: list[Messages]) -> Pattern:
         """The pattern of a step whose pairs have this key; known for a while."""
         found = self._patterns.get(key)
         if found is None:
-            if len(self._patterns) >= PATTERNS_KEPT:
-                self._flush(self._patterns.pop(next(iter(self._patterns))))
-            found = self._patterns[key] = self._new(src, dst, one_each, parts)
+            for old in keep(self._patterns, len(src), lambda pattern: len(pattern.src)):
+                self._flush(old)
+            copies, *weights = copies_of(parts)
+            found = self._patterns[key] = Pattern(src, dst, copies, self._topology, *weights)
         return found
-
-    def _new(self, src: Ints, dst: Ints, one_each: bool, parts: list[Messages]) -> Pattern:
-        copies, *weights = copies_of(parts)
-        return Pattern(src, dst, copies, self._topology.path(src, dst), self._topology, one_each, *weights)
 
     def add(self, pattern: Pattern, n_bytes: Any, charged: Any) -> None:
         """A step of a pattern has been carried."""
         if pattern.charged is None and charged is not n_bytes:
-            pattern.charged = pattern.n_bytes.copy()
-        pattern.n_bytes += n_bytes
+            pattern.charged = pattern.n_bytes
+        pattern.n_bytes = pattern.n_bytes + n_bytes
         if pattern.charged is not None:
-            pattern.charged += charged
+            pattern.charged = pattern.charged + charged
 
     def _flush(self, pattern: Pattern) -> None:
         carried = self._on_links(pattern, pattern.n_bytes)
         self._bytes += carried
         self._charged += carried if pattern.charged is None else self._on_links(pattern, pattern.charged)
 
-    def _on_links(self, pattern: Pattern, n_bytes: Floats) -> Floats:
+    def _on_links(self, pattern: Pattern, n_bytes: Any) -> Floats:
         """What the messages put on each link: what switches copy or reduce, once."""
         from commsim.hops import add_up
 
         hops, total = pattern.path.hops, np.zeros(self._topology.n_links)
         if pattern.copies is None:
-            add_up(hops, n_bytes, total)
+            add_up(hops, np.atleast_1d(n_bytes), total)
             return total
         row, link, each = pattern.crossings(hops)
         _, which, count = np.unique(each * self._topology.n_links + link, return_inverse=True, return_counts=True)
-        total += np.bincount(link, n_bytes[row] / count[which], self._topology.n_links)
+        total += np.bincount(link, of_rows(n_bytes, row) / count[which], self._topology.n_links)
         return total
 
     def totals(self) -> tuple[Floats, Floats]:
@@ -208,7 +205,7 @@ def copies_of(parts: list[Messages]) -> tuple[Ints | None, Any, Any]:
     return np.concatenate(sets), np.concatenate(out_weights), np.concatenate(in_weights)
 
 
-def _ports(path: Path, topology: Topology) -> Ints:
+def _ports(path: Path, topology: Topology) -> Hops:
     """Numbers of the ports at both ends of each route (n, 2): a first link and a last one, never the same.
 
     A half-duplex cable is one port for both; a message that it alone carries stands there once.

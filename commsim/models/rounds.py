@@ -14,7 +14,7 @@ import numpy as np
 from commsim.layout import Layout
 from commsim.models.patterns import Pattern
 from commsim.program import Repeat
-from commsim.selection import Ints, Selection
+from commsim.selection import Ints, Selection, spread
 from commsim.system import BySize
 from commsim.topology import Floats
 
@@ -71,7 +71,8 @@ class Rounds:
 
         pattern = self.pattern
         self.carried, end_s = np.zeros(len(pattern.src)), np.zeros(len(pattern.src))
-        ends = pattern.src, pattern.dst, pattern.path.latency_s, 1 / pattern.path.bandwidth_Bps
+        path, n = pattern.path, len(pattern.src)
+        ends = pattern.src, pattern.dst, spread(path.latency_s, n), spread(1 / path.bandwidth_Bps, n)
         sizes = self.sizes.n_bytes.astype(np.float64), self.sizes.place.copy(), self.sizes.shift
         costs = self.overhead_s, self.wire_bytes, self.reduction_s
         self.latency_s, done = advance(

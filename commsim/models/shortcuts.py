@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from commsim.models.contention_free import Batch, Hockney
-from commsim.models.joint import together
+from commsim.models.contention_free import Batch, Hockney, both_entered
 from commsim.models.patterns import Pattern
 from commsim.schedule import Schedule
+from commsim.selection import one_value
 from commsim.system import Endpoint, System
 from commsim.topology import Floats
 
@@ -57,7 +57,7 @@ class Shortcuts(Hockney):
         """Between two rounds a message's ends are held, so its links are its own throughout."""
         self._carry(pattern, begin_s, end_s)
 
-    def delivery(self, clock: Floats, gate: Floats, batch: Batch, gap_s: float) -> tuple[Floats, Floats, Floats]:
+    def delivery(self, clock: Any, gate: Floats, batch: Batch, gap_s: float) -> tuple[Any, Any, Any]:
         """Start, release of the sender and delivery of each message.
 
         Raises
@@ -65,12 +65,12 @@ class Shortcuts(Hockney):
         SharedLinksError
         """
         pattern = batch.pattern
-        start = together(pattern.copies, np.maximum(clock[batch.src], clock[batch.dst]))
+        start = both_entered(clock, pattern)
         begin = start + batch.overhead_s
         if pattern.is_private:
             wire = batch.wire_s
             self._carry(pattern, begin, begin + wire)
-        elif pattern.copies is None and _at_once(begin) and self._all_free_s <= begin.max() * (1 + TOGETHER):
+        elif pattern.copies is None and _at_once(begin) and self._all_free_s <= np.max(begin) * (1 + TOGETHER):
             wire = self._shared_s(batch)
             self._flush()
             self._note(pattern, begin + wire)
@@ -80,53 +80,54 @@ class Shortcuts(Hockney):
         delivered = start + batch.latency_s + (batch.overhead_s + batch.receive_overhead_s) + wire
         return start, delivered, delivered
 
-    def _carry(self, pattern: Pattern, begin_s: Floats, end_s: Floats) -> None:
+    def _carry(self, pattern: Pattern, begin_s: Any, end_s: Any) -> None:
         """Messages that share no link with each other; their links must be free when they begin."""
         from commsim.hops import is_reached
 
         if pattern is self._last:  # the ends of each message were held by the one before it on the same links
             self._last_end_s = end_s
-            self._all_free_s = max(self._all_free_s, float(end_s.max(initial=0.0)))
+            self._all_free_s = max(self._all_free_s, float(np.max(end_s, initial=0.0)))
             return
         self._flush()
         carries = end_s > begin_s
-        if is_reached(pattern.media, np.where(carries, begin_s * (1 + TOGETHER), np.inf), self._free_s):
+        from_s = np.atleast_1d(np.where(carries, begin_s * (1 + TOGETHER), np.inf))
+        if is_reached(pattern.media, from_s, self._free_s):
             raise SharedLinksError
         self._last, self._last_end_s = pattern, np.where(carries, end_s, 0.0)
-        self._all_free_s = max(self._all_free_s, float(self._last_end_s.max(initial=0.0)))
+        self._all_free_s = max(self._all_free_s, float(np.max(self._last_end_s, initial=0.0)))
 
     def _flush(self) -> None:
         if self._last is not None:
             self._note(self._last, self._last_end_s)
             self._last = None
 
-    def _note(self, pattern: Pattern, end_s: Floats) -> None:
+    def _note(self, pattern: Pattern, end_s: Any) -> None:
         from commsim.hops import raise_to
 
-        raise_to(pattern.media, end_s, self._free_s)
-        self._all_free_s = max(self._all_free_s, float(end_s.max(initial=0.0)))
+        raise_to(pattern.media, np.atleast_1d(end_s), self._free_s)
+        self._all_free_s = max(self._all_free_s, float(np.max(end_s, initial=0.0)))
 
-    def _shared_s(self, batch: Batch) -> Floats:
+    def _shared_s(self, batch: Batch) -> Any:
         """From the first byte to the last of each message, all beginning together."""
-        pattern, n_bytes = batch.pattern, np.broadcast_to(batch.n_bytes, len(batch.src))
-        size = int(n_bytes[0]) if len(n_bytes) and n_bytes.min() == n_bytes.max() else None
+        pattern, n_bytes = batch.pattern, batch.n_bytes
+        size = None if isinstance(n_bytes, np.ndarray) else int(n_bytes)
         if size is None or size not in pattern.taken_s:
             ceiling = n_bytes / np.where(batch.wire_s > 0, batch.wire_s, np.inf)  # at its share of its slowest link
-            taken_s = self._followed(pattern, n_bytes.astype(np.float64), ceiling)
+            taken_s = self._followed(pattern, n_bytes, one_value(ceiling))
             if size is None:
                 return taken_s
             pattern.taken_s[size] = taken_s
         return pattern.taken_s[size]
 
-    def _followed(self, pattern: Pattern, n_bytes: Floats, ceiling: Floats) -> Floats:
+    def _followed(self, pattern: Pattern, n_bytes: Any, ceiling: Any) -> Any:
         from commsim.models.follow import follow
 
-        taken_s = np.zeros(len(n_bytes))
-        if not follow(pattern.media, self._capacity, n_bytes, ceiling, taken_s):
+        taken_s = follow(pattern.media, self._capacity, n_bytes, ceiling)
+        if taken_s is None:
             raise SharedLinksError
         return taken_s
 
 
-def _at_once(begin_s: Floats) -> bool:
-    latest = float(begin_s.max(initial=0.0))
-    return latest - float(begin_s.min(initial=latest)) <= latest * TOGETHER
+def _at_once(begin_s: Any) -> bool:
+    latest = float(np.max(begin_s, initial=0.0))
+    return latest - float(np.min(begin_s, initial=latest)) <= latest * TOGETHER
