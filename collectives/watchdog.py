@@ -9,6 +9,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from collectives.mpi import load_mpi
@@ -21,6 +23,10 @@ VARIABLE = "COMMSIM_HANG_LIMIT"  # seconds, for calls in mpi4py's form
 LOOKS = 16  # within the limit
 ABORT_S = 1.0  # that MPI has to end the job
 APART_S = 0.05  # between ranks, so that one of them speaks
+LIMIT_S = 8.0  # of commands, where nothing else is said
+MANY = 10  # times the longest iteration so far are waited for
+ROUNDS = 3  # the same of rounds, which are longer
+FIRST_S, REST_S = 60.0, 10.0  # beside the limit, for a round before which there was none, and for the rest of one
 
 
 class Watchdog:
@@ -37,6 +43,7 @@ class Watchdog:
         self._rank, self._n_ranks, self._limit_s = comm.rank, comm.size, limit_s
         self._what: str | None = None
         self._beats, self._patience_s = 0, 0.0
+        self._round, self._began, self._longest_s = "", 0.0, 0.0
         self._ended = threading.Event()
         self._watched = threading.get_ident()
         if limit_s > 0:
@@ -47,9 +54,27 @@ class Watchdog:
         self._what, self._patience_s, self._watched = what, patience_s, threading.get_ident()
         self._beats += 1
 
+    def begins(self, what: str) -> None:
+        """A round of something begins, after which another one does: it may take :data:`ROUNDS` times the longest."""
+        now = time.monotonic()
+        if what == self._round:
+            self._longest_s = max(self._longest_s, now - self._began)
+            self.waits(what, ROUNDS * self._longest_s)
+        else:
+            self._round, self._longest_s = what, 0.0
+            self.waits(what, FIRST_S)
+        self._began = now
+
+    def goes_on(self) -> None:
+        """The round goes on after something in it that was watched by itself."""
+        if self._round:
+            self.waits(self._round, REST_S)
+        else:
+            self.works()
+
     def works(self) -> None:
         """From now on this rank waits for nobody."""
-        self._what = None
+        self._what, self._round = None, ""
 
     def end(self) -> None:
         """Watch no more."""
@@ -79,6 +104,26 @@ class Watchdog:
         if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
             MPI.COMM_WORLD.Abort(1)
         os._exit(1)
+
+
+_current: list[Watchdog] = []
+
+
+@contextmanager
+def watching(comm: MPI.Comm, limit_s: float) -> Iterator[Watchdog]:
+    """A watchdog that :func:`current` finds, for as long as this lasts."""
+    watchdog = Watchdog(comm, limit_s)
+    _current.append(watchdog)
+    try:
+        yield watchdog
+    finally:
+        _current.remove(watchdog)
+        watchdog.end()
+
+
+def current() -> Watchdog | None:
+    """The watchdog of what this process does; None where nobody watches."""
+    return _current[-1] if _current else None
 
 
 def limit_from_environment() -> float:

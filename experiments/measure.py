@@ -16,7 +16,7 @@ import numpy as np
 from collectives.mpi import LibraryPlan, Place, launched_by, library_type, library_version, load_mpi
 from collectives.operations import Array, operation
 from collectives.plan import Plan
-from collectives.watchdog import Watchdog
+from collectives.watchdog import MANY, Watchdog, current
 from commsim.algorithm import Algorithm
 from commsim.collective import Collective
 from commsim.errors import InputError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LATE_S = 0.002  # steps in which ranks come late to a barrier that is checked
 SMALL_BYTES, SMALL_FACTOR = 64 * 1024, 10
 SLOWEST_BPS = 10e6  # a network that is waited for: 100 Mbit/s, the whole vector to each rank
-MANY = 10  # times the longest iteration are waited for
+FIRST_MESSAGES_S = 20.0  # what messages may take that nobody has timed yet
 PERIOD = 1021  # elements repeat after so many (a prime): results are small whole numbers, exact in every type
 
 
@@ -160,6 +160,9 @@ def slowest_times(
     MPI = load_mpi()
     times = np.zeros((len(plans), iterations))
     longest_s = 0.0
+    watchdog = current() if patience is None else None
+    if watchdog is not None:
+        patience = Patience(watchdog, "messages that are timed", FIRST_MESSAGES_S)
     for iteration in range(-warmup, iterations):
         for index, plan in enumerate(plans):
             if patience is not None:
@@ -173,6 +176,8 @@ def slowest_times(
             if iteration >= 0:
                 times[index, iteration] = taken_s
     comm.Allreduce(MPI.IN_PLACE, times, MPI.MAX)
+    if watchdog is not None:
+        watchdog.goes_on()
     return times
 
 

@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collectives.mpi import launched_rank
+from collectives.watchdog import current
 from commsim import Algorithm, Lanes, Repeat, Step
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ _display = _Display()
 def track(items: Iterable[Item], what: str, total: int, *, shown: bool = True) -> Iterator[Item]:
     """Hand the items on; after two seconds begin to tell how many are done.
 
+    On real ranks that are watched, each item is a round after which others wait for this rank.
+
     Parameters
     ----------
     items : iterable
@@ -124,15 +127,26 @@ def track(items: Iterable[Item], what: str, total: int, *, shown: bool = True) -
         False where there is one alone.
     """
     if not shown:
-        yield from items
+        yield from _in_rounds(items, what)
         return
     task = _display.begin(what, lambda: total)
     try:
-        for task.done, item in enumerate(items):
+        for task.done, item in enumerate(_in_rounds(items, what)):
             _display.tell()
             yield item
     finally:
         _display.end(task)
+
+
+def _in_rounds(items: Iterable[Item], what: str) -> Iterator[Item]:
+    watchdog = current()
+    if watchdog is None:
+        yield from items
+        return
+    for item in items:
+        watchdog.begins(what)
+        yield item
+    watchdog.works()
 
 
 def watched(algorithm: Algorithm) -> Algorithm:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from collectives.mpi import Place, load_mpi
 from collectives.operations import operation
-from collectives.watchdog import Watchdog
+from collectives.watchdog import LIMIT_S, Watchdog, watching
 from commsim import Algorithm, CommsimError, Result, System
 from commsim.collective import collective_named
 from commsim.errors import InputError, RefusedError
@@ -62,11 +62,11 @@ def agreed(comm: MPI.Comm, prepare: Callable[[], Value], watchdog: Watchdog | No
 
 
 @contextmanager
-def all_or_none(comm: MPI.Comm, limit_s: float = 0.0) -> Iterator[Watchdog]:
+def all_or_none(comm: MPI.Comm, limit_s: float = LIMIT_S) -> Iterator[Watchdog]:
     """End the whole job with one line if this rank fails, or waits for longer than it said it would and `limit_s`."""
-    watchdog = Watchdog(comm, limit_s)
     try:
-        yield watchdog
+        with watching(comm, limit_s) as watchdog:
+            yield watchdog
     except AgreedError as error:
         raise error.cause from None
     except BaseException as error:
@@ -75,8 +75,6 @@ def all_or_none(comm: MPI.Comm, limit_s: float = 0.0) -> Iterator[Watchdog]:
         sys.stderr.flush()
         comm.Abort(1)
         os._exit(1)  # the launcher may need a moment to end this rank
-    finally:
-        watchdog.end()
 
 
 def measure_on_ranks(
@@ -92,7 +90,7 @@ def measure_on_ranks(
     dtype: str,
     matrix: Path | None,
     output: tuple[str, Path | None],
-    hang_limit_s: float = 0.0,
+    hang_limit_s: float = LIMIT_S,
 ) -> tuple[list[Result], dict[str, Any], list[LeftOut]]:
     """Results, facts and what was left out on rank 0, nothing on the others. Parameters as the command line has them.
 

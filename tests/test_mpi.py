@@ -196,6 +196,29 @@ def test_a_script_whose_rank_dies_or_hangs_ends(what, tmp_path, nothing_left, mo
         assert re.search(r"rank 0 of 2 has waited .* for rank 1 in allreduce, ring: a rank has died", str(caught.value))
 
 
+ROUNDS = """
+import os, signal
+from mpi4py import MPI
+from experiments.progress import track
+from experiments.ranks import all_or_none
+
+comm = MPI.COMM_WORLD
+with all_or_none(comm, 1.0):
+    for number in track(range(10), "doing rounds", 10, shown=comm.rank == 0):
+        if number == 5 and comm.rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        comm.Barrier()
+"""
+
+
+def test_a_rank_that_hangs_in_a_round_ends_the_job(tmp_path, nothing_left):
+    """Of `calibrate` and `exchange`: whoever tells its progress is watched."""
+    path = tmp_path / "rounds.py"
+    path.write_text(ROUNDS)
+    with pytest.raises(ExecutionError, match=r"rank 0 of 2 has waited .* in doing rounds: a rank has died"):
+        python_on_ranks(2, [str(path)], LIMIT_S)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
