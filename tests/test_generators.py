@@ -37,7 +37,7 @@ SHORTEST = [  # minimal in hops
     ),
     *("dragonfly_plus:hosts_per_leaf=2", "dragonfly_plus:hosts_per_leaf=2,groups=1"),
     "dragonfly_plus:hosts_per_leaf=1,leaves=3,spines=2,global_links=3,groups=3,arrangement=absolute",
-    *("slim_fly:q=3", "slim_fly:q=5,hosts_per_router=1", "slim_fly:q=7,hosts_per_router=1"),
+    *("slim_fly:q=3", "slim_fly:q=5,hosts_per_router=1", "slim_fly:q=4,hosts_per_router=1"),
     *("fully_connected:hosts=1", "fully_connected:hosts=9"),
     *("hybrid_cube_mesh", "hybrid_cube_mesh:generation=p100"),
     *("nvswitch_domain:gpus=8,planes=4", "nvswitch_domain:gpus=1", "pcie_tree", "pcie_tree:sockets=1"),
@@ -234,10 +234,10 @@ def test_any_pcie_tree(nodes, sockets, switches, gpus, nics):
     assert (lengths == expected).all()
 
 
-@pytest.mark.parametrize("q", [3, 5, 7, 11, 13, 17, 19, 23])
+@pytest.mark.parametrize("q", [3, 4, 5, 7, 8, 9, 11, 13, 16, 17, 19, 23, 25, 27])
 def test_a_slim_flys_routers_are_two_hops_apart(q):
     topology = topologies.slim_fly(q, hosts_per_router=1, **CABLE).topology
-    n, degree = topology.n_devices, (3 * q - (1 if q % 4 == 1 else -1)) // 2
+    n, degree = topology.n_devices, (3 * q - (0, 1, None, -1)[q % 4]) // 2
     src = np.repeat(np.arange(0, n, 1 if q < 15 else 37), n)
     dst = np.tile(np.arange(n), len(src) // n)
     lengths = check_walks(topology, src, dst, topology.route(src, dst))
@@ -344,7 +344,8 @@ def test_counts_of_a_hyperx(shape, hosts):
 
 
 @pytest.mark.parametrize(
-    ("q", "routers", "degree", "hosts"), [(5, 50, 7, 4), (7, 98, 11, 6), (13, 338, 19, 10), (19, 722, 29, 15)]
+    ("q", "routers", "degree", "hosts"),
+    [(5, 50, 7, 4), (7, 98, 11, 6), (8, 128, 12, 6), (9, 162, 13, 7), (13, 338, 19, 10), (19, 722, 29, 15)],
 )
 def test_counts_of_a_slim_fly(q, routers, degree, hosts):
     """Besta, Hoefler 2014: 2q² routers of degree (3q - δ)/2; 10830 hosts with q = 19."""
@@ -723,9 +724,9 @@ def test_a_system_is_named_by_the_spec_that_makes_it():
         ("dragonfly_plus:hosts_per_leaf=2,leaves=0", "leaves=0"),
         ("dragonfly_plus:hosts_per_leaf=2,groups=2,routing=valiant", "third group"),
         ("slim_fly:q=0", "q=0 must be at least 1"),
-        ("slim_fly:q=9", "q=9 must be an odd prime; the nearest is q=7"),
-        ("slim_fly:q=2", "q=2 must be an odd prime; the nearest is q=3"),
-        ("slim_fly:q=1", "q=1 must be an odd prime; the nearest is q=3"),
+        ("slim_fly:q=15", "q=15 must be a power of a prime, above 2; the nearest is q=16"),
+        ("slim_fly:q=2", "q=2 must be a power of a prime, above 2; the nearest is q=3"),
+        ("slim_fly:q=1", "q=1 must be a power of a prime, above 2; the nearest is q=3"),
         ("slim_fly:q=100000000000000000003", "too many"),
         ("slim_fly:q=5,hosts_per_router=0", "hosts_per_router=0"),
         ("hybrid_cube_mesh:generation=a100", "unknown generation 'a100'; did you mean"),

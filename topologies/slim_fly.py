@@ -12,6 +12,7 @@ from commsim.errors import InputError
 from commsim.selection import Ints
 from commsim.topology import NO_LINK, Links, Topology
 from topologies.cables import Cable
+from topologies.finite_fields import Field, prime_power
 from topologies.generator import at_least_one, can_be_built, generator
 from topologies.hosts import with_hosts
 from topologies.routes import packed, where
@@ -19,18 +20,18 @@ from topologies.routes import packed, where
 
 @dataclass(frozen=True)
 class SlimFly:
-    """The structure for an odd prime q = 4w ± 1: 2q² routers, numbered ``(side*q + x)*q + y``.
+    """The structure for a prime power q = 4w + δ, δ in (-1, 0, 1): 2q² routers, numbered ``(side*q + x)*q + y``.
 
     (0, x, y) and (1, m, c) have a cable where y = mx + c; (side, x, y) and (side, x, z) where z - y is among the
-    generators of the side. Hafner: Geometric realisation of the graphs of McKay-Miller-Širáň, 2004.
+    generators of the side; all in GF(q). Hafner: Geometric realisation of the graphs of McKay-Miller-Širáň, 2004.
     """
 
     q: int
 
     def __post_init__(self) -> None:
-        if not _is_odd_prime(self.q):
-            near = min((n for n in range(3, max(2 * self.q, 5)) if _is_odd_prime(n)), key=lambda n: abs(n - self.q))
-            raise InputError(f"q={self.q} must be an odd prime; the nearest is q={near}")
+        if self.q < 3 or not prime_power(self.q):
+            near = min((n for n in range(3, max(2 * self.q, 5)) if prime_power(n)), key=lambda n: abs(n - self.q))
+            raise InputError(f"q={self.q} must be a power of a prime, above 2; the nearest is q={near}")
 
     @property
     def n_routers(self) -> int:
@@ -48,12 +49,19 @@ class SlimFly:
         return self.n_inside + self.q
 
     @cached_property
+    def field(self) -> Field:
+        """GF(q)."""
+        found = Field.of(self.q)
+        assert found is not None
+        return found
+
+    @cached_property
     def generators(self) -> Ints:
         """Differences inside a column, an array (2, n_inside): of side 0 and of side 1."""
         q, w = self.q, self.n_inside // 2
-        power = _powers_of_a_primitive_root(q)
-        if q % 4 == 1:
-            exponents = [[*range(0, q - 1, 2)], [*range(1, q - 1, 2)]]
+        power = self.field.powers
+        if q % 4 != 3:
+            exponents = [[*range(0, q - 1, 2)], [*range(1, q, 2)]]
         else:
             exponents = [
                 [*range(0, 2 * w - 1, 2), *range(2 * w - 1, 4 * w - 2, 2)],
@@ -74,20 +82,16 @@ class SlimFly:
         """Array (2, q): a generator whose complement to the difference is a generator too."""
         half = np.zeros((2, self.q), dtype=np.int64)
         for side, generators in enumerate(self.generators):
-            half[side, (generators[:, None] + generators) % self.q] = generators[:, None]
+            half[side, self.field.plus[generators[:, None], generators]] = generators[:, None]
         return half
-
-    @cached_property
-    def _inverse(self) -> Ints:
-        return np.array([0, *(pow(n, -1, self.q) for n in range(1, self.q))])
 
     def links(self, cable: Cable) -> Links:
         """Router by router: first inside its column, by generator; then to the other side, by column."""
         router, port = np.divmod(np.arange(self.n_routers * self.degree), self.degree)
         side, x, y = self._split(router)
-        inside = self._router(side, x, y + self.generators[side, np.minimum(port, self.n_inside - 1)])
-        column = port - self.n_inside
-        across = self._router(1 - side, column, y + np.where(side == 0, -1, 1) * x * column)
+        inside = self._router(side, x, self.field.plus[y, self.generators[side, np.minimum(port, self.n_inside - 1)]])
+        column = np.maximum(port - self.n_inside, 0)
+        across = self._router(1 - side, column, self._meets(side, x, y, column))
         return cable.one_way(router, np.where(port < self.n_inside, inside, across))
 
     def route(self, src: Ints, dst: Ints) -> Ints:
@@ -100,55 +104,47 @@ class SlimFly:
         return router // self.q**2, router // self.q % self.q, router % self.q
 
     def _router(self, side: Ints | int, x: Ints, y: Ints) -> Ints:
-        return (side * self.q + x) * self.q + y % self.q
+        return (side * self.q + x) * self.q + y
+
+    def _meets(self, side: Ints, x: Ints, y: Ints, column: Ints) -> Ints:
+        """The place in a column of the other side to which (side, x, y) has a cable."""
+        product = self.field.times[x, column]
+        return np.where(side == 0, self.field.minus[y, product], self.field.plus[y, product])
 
     def _offset(self, a: Ints, b: Ints) -> Ints:
         """Of routers on two sides: y - (mx + c); 0 where they have a cable."""
         (_, x, y), (_, m, c) = self._split(np.minimum(a, b)), self._split(np.maximum(a, b))
-        offset: Ints = (y - m * x - c) % self.q
+        offset: Ints = self.field.minus[self._meets(np.zeros_like(x), x, y, m), c]
         return offset
 
     def _adjacent(self, src: Ints, dst: Ints) -> NDArray[np.bool_]:
         (s, x, y), (t, m, c) = self._split(src), self._split(dst)
-        inside = (x == m) & (self._port_of[s, (c - y) % self.q] != NO_LINK)
+        inside = (x == m) & (self._port_of[s, self.field.minus[c, y]] != NO_LINK)
         adjacent: NDArray[np.bool_] = np.where(s == t, inside, self._offset(src, dst) == 0)
         return adjacent
 
     def _link(self, src: Ints, dst: Ints) -> Ints:
         """The number of the link between routers that have one."""
         (s, _, y), (t, m, c) = self._split(src), self._split(dst)
-        port = np.where(s == t, self._port_of[s, (c - y) % self.q], self.n_inside + m)
+        port = np.where(s == t, self._port_of[s, self.field.minus[c, y]], self.n_inside + m)
         return src * self.degree + port
 
     def _common(self, src: Ints, dst: Ints) -> Ints:
         """A neighbour of both of two routers that have no cable."""
         (s, x, y), (t, m, c) = self._split(src), self._split(dst)
-        in_column = self._router(s, x, y + self._half[s, (c - y) % self.q])
-        slope = np.where(s == 0, 1, -1) * (y - c) * self._inverse[(x - m) % self.q] % self.q
-        where_columns_meet = self._router(1 - s, slope, y - np.where(s == 0, 1, -1) * slope * x)
+        field = self.field
+        in_column = self._router(s, x, field.plus[y, self._half[s, field.minus[c, y]]])
+        rise = np.where(s == 0, field.minus[y, c], field.minus[c, y])
+        slope = field.times[rise, field.inverse[field.minus[x, m]]]
+        where_columns_meet = self._router(1 - s, slope, self._meets(s, x, y, slope))
         one_side = np.where(x == m, in_column, where_columns_meet)
         return np.where(s == t, one_side, self._between_sides(src, dst))
 
     def _between_sides(self, src: Ints, dst: Ints) -> Ints:
         (_, x, y), (_, m, c) = self._split(np.minimum(src, dst)), self._split(np.maximum(src, dst))
         by_first = self._port_of[0, self._offset(src, dst)] != NO_LINK
-        return np.where(by_first, self._router(0, x, m * x + c), self._router(1, m, y - m * x))
-
-
-def _is_odd_prime(n: int) -> bool:
-    return n > 2 and all(n % divisor for divisor in range(2, int(n**0.5) + 1))
-
-
-def _powers_of_a_primitive_root(q: int) -> Ints:
-    """ξ^0 … ξ^(q-2) for the least primitive root ξ of an odd prime."""
-    return next(powers for root in range(2, q) if len(powers := _powers(root, q)) == q - 1)
-
-
-def _powers(root: int, q: int) -> Ints:
-    powers = [1]
-    while (power := powers[-1] * root % q) != 1:
-        powers.append(power)
-    return np.array(powers)
+        first, second = (self._meets(np.full_like(x, side), *ends) for side, ends in ((1, (m, c, x)), (0, (x, y, m))))
+        return np.where(by_first, self._router(0, x, first), self._router(1, m, second))
 
 
 @generator
@@ -160,14 +156,14 @@ def slim_fly(
     host_bandwidth_Bps: float | None = None,
     host_latency_s: float | None = None,
 ) -> Topology:
-    """Slim Fly of 2q² routers, any two at most two hops apart, with minimal routing; q an odd prime.
+    """Slim Fly of 2q² routers, any two at most two hops apart, with minimal routing; q a power of a prime.
 
     Besta, Hoefler: Slim Fly: a cost effective low-diameter network topology, SC 2014.
 
     Parameters
     ----------
     q : int
-        5, 7, 11, 13, …; a router has (3q - δ)/2 cables to others, q = 4w + δ.
+        4, 5, 7, 8, 9, 11, …; a router has (3q - δ)/2 cables to others, q = 4w + δ.
     bandwidth_Bps, latency_s : float
         Of one direction of one cable.
     hosts_per_router : int, optional
