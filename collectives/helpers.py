@@ -95,9 +95,9 @@ def pipelined(programs: Iterable[Iterator[Step]]) -> Iterator[Step]:
         yield [e for _, step in now for e in _exchanges(step)]
 
 
-def staggered(programs: Iterable[Iterator[Step]]) -> Iterator[Step]:
-    """Programs that each begin one step behind the one before, and then go on by their own clocks."""
-    yield lanes(*programs, stagger=1)
+def staggered(programs: Iterable[Iterator[Step]], stagger: int = 1) -> Iterator[Step]:
+    """Programs that each begin so many steps behind the one before, and then go on by their own clocks."""
+    yield lanes(*programs, stagger=stagger)
 
 
 def _exchanges(step: PlainStep | tuple[()]) -> Sequence[Exchange]:

@@ -178,8 +178,63 @@ def as_stages(constraint: Constraint, stages_of: Stages) -> Constraint:
     return constraint.only("where a stage is" if constraint == COMMUTATIVE else "where those of a stage may", applies)
 
 
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Groups of equal size that share out what each of their ranks works on, or leave it to their first.
+
+    Attributes
+    ----------
+    groups : sequence of sequences of int
+        Disjoint; of several levels all but the first take part with the ranks that have something left.
+    spec : str or None
+        The reduce_scatter, which the allgather of the same kind takes back; None: the first of each group reduces, and
+        sends the result back.
+    """
+
+    groups: Sequence[Sequence[int]]
+    spec: str | None
+
+
+def nested_stages(
+    n_ranks: int,
+    levels: Sequence[Level],
+    inter: str | None = None,
+    across: Sequence[Sequence[int]] = (),
+    for_bytes: int = 0,
+) -> list[Stage]:
+    """Level after level, each time on what is left to a rank, an allreduce between the two halves, and all back.
+
+    Parameters
+    ----------
+    n_ranks : int
+    levels : sequence of Level
+    inter : str, optional
+        An allreduce of what is left in the groups `across`.
+    across : sequence of sequences of int
+    for_bytes : int
+        Size of the vector.
+    """
+    there, back = list[Stage](), list[Stage]()
+    share, piece = 1, np.zeros(n_ranks, dtype=np.int64)
+    for level in levels:
+        case: dict[str, Any] = {"groups": level.groups, "for_bytes": for_bytes, "share": share, "piece": piece}
+        if level.spec is None:
+            there.append(Stage("reduce", "linear", **case))
+            back.insert(0, Stage("broadcast", "linear", **case))
+            continue
+        name, colon, params = level.spec.partition(":")
+        there.append(Stage("reduce_scatter", level.spec, **case))
+        back.insert(0, Stage("allgather", BACK.get(name, name) + colon + params, **case))
+        members = np.array([*map(list, level.groups)])
+        size = members.shape[1]
+        share, piece = share * size, piece * size
+        piece[members] += np.arange(size)
+    between = [Stage("allreduce", inter, across, for_bytes, share=share, piece=piece)] if inter else []
+    return [*there, *between, *back]
+
+
 def split_stages(
-    shape: Shape,
+    shape: Sequence[int],
     order: Sequence[int],
     intra: str | Sequence[str],
     inter: str | None = None,
@@ -204,21 +259,14 @@ def split_stages(
     backwards : bool
         Whether lines are walked from their last rank to their first.
     """
-    there, back = list[Stage](), list[Stage]()
-    share, rank = 1, np.arange(prod(shape))
-    piece = np.zeros_like(rank)
-    for dimension in order:
-        one = intra if isinstance(intra, str) else intra[dimension]
-        name, colon, params = one.partition(":")
-        size, stride = shape[dimension], prod(shape[:dimension])
-        groups = [line[:: -1 if backwards else 1] for line in lines(shape, dimension)]
-        there.append(Stage("reduce_scatter", one, groups, for_bytes, share=share, piece=piece))
-        allgather = BACK.get(name, name) + colon + params
-        back.insert(0, Stage("allgather", allgather, groups, for_bytes, share=share, piece=piece))
-        place = rank // stride % size
-        share, piece = share * size, piece * size + (size - 1 - place if backwards else place)
-    across = [Stage("allreduce", inter, lines(shape, -1), for_bytes, share=share, piece=piece)] if inter else []
-    return [*there, *across, *back]
+    levels = [
+        Level(
+            [line[:: -1 if backwards else 1] for line in lines(tuple(shape), dimension)],
+            intra if isinstance(intra, str) else intra[dimension],
+        )
+        for dimension in order
+    ]
+    return nested_stages(prod(shape), levels, inter, lines(tuple(shape), -1) if inter else (), for_bytes)
 
 
 def node_stages(n_ranks: int, *, for_bytes: int = 0, ranks_per_node: Shape, intra: str, inter: str) -> list[Stage]:

@@ -50,6 +50,9 @@ VARIANTS = [  # (collective, spec)
     ("allreduce", "node_split:ranks_per_node=3x2,intra=pat,inter=ring_segmented:segments=3"),
     ("allreduce", "node_split:ranks_per_node=4,inter=ring"),
     ("allreduce", "node_split:ranks_per_node=4,intra=recursive_halving,inter=circulant"),
+    ("allreduce", "node_ways:ways=0~1+2~3-0.2*3/1~0+3~2-1.3*2,segments=2"),
+    ("allreduce", "node_ways:ways=0.1,across=2,segments=3,in_step=1"),
+    ("allreduce", "node_ways:ways=0.1+2.3-0.2+1.3/3.2.1.0,in_step=1"),
     ("allreduce", "nvls:segments=2"),
     ("allreduce", "nvls:segments=5"),
     ("allreduce", "nvls_tree:inter=sharp"),
@@ -126,6 +129,8 @@ LANES = {  # (collective, name or spec) that fork lanes, which hockney does not 
     ("allreduce", "multi_ring:rings=0.1*2,inter=circulant,segments=2"),
     ("allreduce", "multi_ring:rings=0.1,inter=recursive_multiplying"),
     ("allreduce", "node_split:ranks_per_node=4,intra=linear,segments=3"),
+    ("allreduce", "node_ways"),
+    ("allreduce", "node_ways:ways=0~1+2~3-0.2*3/1~0+3~2-1.3*2,segments=2"),
     ("allreduce", "torus_bucket:parts=2,segments=2"),
     ("allreduce", "torus_bucket:shape=4x2,wrap=0x0,parts=2,segments=3"),
 }

@@ -91,21 +91,22 @@ def dragonfly(per_router: int, routers: int, cables: int) -> Fabric:
         n_groups = -(-nodes * nics // (per_router * routers))
         n_ports = cables * max(n_groups - 1, 1)
         structure = Dragonfly(routers, -(-n_ports // routers), GlobalCables(n_groups, n_ports))
-        return _with_nics(structure, per_router, n_groups, nic, hop), _by_rail(nodes, nics, per_router)
+        return _with_nics(structure, per_router, nics, nic, hop), _by_rail(nodes, nics, per_router)
 
     return fabric
 
 
-def _with_nics(structure: Dragonfly, per_router: int, n_groups: int, nic: Cable, hop: Cable) -> Topology:
-    routers = structure.size
+def _with_nics(structure: Dragonfly, per_router: int, nics: int, nic: Cable, hop: Cable) -> Topology:
+    """The dragonfly; a unit are the routers of the NICs of as many nodes as one of them has ports."""
+    routers, router = structure.size, np.arange(structure.n_routers)
     return with_hosts(
         structure.n_routers,
         per_router,
         nic,
         structure.links(hop, hop),
-        between_hosts(structure.route, per_router, routers, n_groups, "minimal", None),
+        between_hosts(structure.route, per_router, routers, structure.between.groups, "minimal", None),
         lambda v: f"group{v // routers}.router{v % routers}",
-        {"group": np.arange(structure.n_routers) // routers},
+        {"group": router // routers} | ({} if routers % nics else {"unit": router // nics}),
     )
 
 

@@ -72,6 +72,7 @@ frontera = Machine(
         "structure": "8008 nodes; leaves with 44 HDR100 down, 18 HDR up (as 36 HDR100), from memory (2026-11)",
         "fabric": "two levels, under directors (2026-11)",
     },
+    hints=lambda nodes: {"ways": "0~1"} if nodes > 1 else {},
 )
 
 ON_CHIP = LinkClass(

@@ -12,6 +12,15 @@ GCDS = {**pairs_of("01 23 45 67", 4), **pairs_of("06 24", 2), **pairs_of("02 13 
 RINGS = "0.1.3.2.4.5.7.6/0.1.5.4.2.3.7.6"
 """The rings that carry most over those links: found by linear programming over all rings."""
 
+EVEN = "0~1+2~3+4~5+6~7-0.6+2.4-0.2+6.4"
+ODD = "1~0+3~2+5~4+7~6"
+WAYS = f"{EVEN}*3/{ODD}-1.3.7.5/{ODD}-5.7.3.1"
+"""Ways through a node that fill its links: a strand inside a module carries 1/4 of the vector, any other 3/10.
+
+Three fifths of the vector go to the even GCDs of the modules, which share them out over two strands and then one; the
+odd ones share out two fifths along their ring, both ways.
+"""
+
 SPLIT = "as Slingshot's: MPI latency GPU-GPU 2.8 us (Alps OMB, Olivia EESSI); ASSUMED: split in four (2026-11)"
 
 CPU_LINK = LinkClass(
@@ -52,7 +61,7 @@ frontier = Machine(
         "fabric": "groups of 32 switches with 16 NICs, 4 cables between two groups, from memory (2026-11)",
         "rails": "the NICs of a node are on four switches, those of 16 nodes side by side (2026-11)",
     },
-    hints=lambda _: {"rings": RINGS},
+    hints=lambda _: {"rings": RINGS, "ways": WAYS},
 )
 
 alps_gh200 = Machine(

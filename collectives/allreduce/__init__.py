@@ -16,6 +16,7 @@ from collectives.allreduce.multi_leader import multi_leader
 from collectives.allreduce.multi_ring import multi_ring
 from collectives.allreduce.nccl_tree import nccl_tree
 from collectives.allreduce.node_split import node_split
+from collectives.allreduce.node_ways import node_ways
 from collectives.allreduce.nvls import nvls
 from collectives.allreduce.nvls_tree import nvls_tree
 from collectives.allreduce.rabenseifner import rabenseifner
@@ -46,6 +47,7 @@ __all__ = [
     "multi_ring",
     "nccl_tree",
     "node_split",
+    "node_ways",
     "nvls",
     "nvls_tree",
     "rabenseifner",

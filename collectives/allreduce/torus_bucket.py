@@ -9,14 +9,14 @@ one reduces another is on its way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from collectives.grids import Shape, near_square, nearest_shape, written
-from collectives.helpers import beside
+from collectives.helpers import beside, staggered
 from collectives.hierarchy import Stage, in_turn, split_stages
 from collectives.parameters import SEGMENTS
 from collectives.step_clocks import steps_cost_s
@@ -93,13 +93,11 @@ def torus_bucket(
         yield from beside([piece(part, 0) for part in range(parts)])
     else:
         behind = _stagger(shape, wrap, segments)
-        yield lanes(*(_lanes([piece(part, segment) for segment in range(segments)], behind) for part in range(parts)))
+        yield lanes(
+            *(staggered([piece(part, segment) for segment in range(segments)], behind) for part in range(parts))
+        )
 
 
 def _stagger(shape: Shape, wrap: Shape, segments: int) -> int:
     """Steps between segments: on a line the way there and the way back of two of them fill its links together."""
     return 1 if min(wrap) else max(1, sum(size - 1 for size in shape) // segments)
-
-
-def _lanes(programs: Sequence[Iterator[Step]], stagger: int) -> Iterator[Step]:
-    yield lanes(*programs, stagger=stagger)
