@@ -10,6 +10,7 @@ from commsim import Result, System
 from commsim.units import format_bytes, format_time
 from experiments.choose import LIBRARY
 from experiments.comparison import Comparison, Score
+from experiments.exchange.report import StepBeside
 from experiments.planning import Option
 from experiments.published import Published
 
@@ -34,6 +35,10 @@ class Findings:
     published : Published
     curves : dict
         Algorithm to its predicted (bytes, seconds) on the published machine.
+    steps : list of StepBeside
+        Of a training loop that exchanges ResNet-50's gradients on the ranks, by algorithm: predicted beside measured.
+    computed_s : float
+        Of such a step, computing alone.
     commands : list of str
         What to type for the same.
     """
@@ -46,6 +51,8 @@ class Findings:
     rows: dict[str, list[Comparison]] = field(default_factory=dict)
     plan: list[Option] = field(default_factory=list)
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    steps: list[StepBeside] = field(default_factory=list)
+    computed_s: float = 0.0
     commands: list[str] = field(default_factory=list)
 
     def library_s(self, name: str) -> dict[int, float]:
@@ -74,4 +81,22 @@ def comparison_rows(rows: Sequence[Comparison]) -> list[tuple[str, ...]]:
             row.bottleneck,
         )
         for row in rows
+    ]
+
+
+STEP_COLUMNS = ("algorithm", "step", "predicted", "error", "waiting", "predicted")
+
+
+def step_rows(found: Findings) -> list[tuple[str, ...]]:
+    """Of each algorithm, cells of ``STEP_COLUMNS``."""
+    return [
+        (
+            one.algorithm,
+            format_time(one.step_s),
+            format_time(one.predicted.step_s),
+            f"{100 * one.error:+.1f} %",
+            format_time(one.exposed_s),
+            format_time(one.predicted.exposed_s),
+        )
+        for one in found.steps
     ]

@@ -19,10 +19,13 @@ from collectives.mpi import refuse_two_wheels
 from collectives.registry import find
 from commsim import simulate
 from commsim.errors import InputError
+from commsim.units import format_time
 from experiments import policies, validate, workloads
 from experiments.calibrate import drift
 from experiments.choose import LIBRARY
-from experiments.findings import Findings, drift_line
+from experiments.exchange.report import steps_beside
+from experiments.exchange.results import read_steps
+from experiments.findings import STEP_COLUMNS, Findings, drift_line, step_rows
 from experiments.launch import commsim_on_ranks
 from experiments.output import read_results
 from experiments.planning import Option, Question, on_front, options, read_prices
@@ -31,7 +34,7 @@ from experiments.progress import say, track
 from experiments.published import Published, nccl_tests
 from experiments.quickstart_report import write_all
 from experiments.scaling import rank_counts
-from experiments.table import block, terminal_width
+from experiments.table import Column, block, terminal_width
 from experiments.training import Training
 from experiments.workloads import RESNET50_DDP_BUCKETS
 
@@ -40,6 +43,8 @@ MEASURED = {"allreduce": "recursive_doubling,ring,rabenseifner", "broadcast": "b
 SWEEP = ("-b", "8", "-e", "32MiB", "-f", "4")
 PLANNED = (*("resnet50", "-s", "dgx_h100", "--ranks", "8:1024"), *("--batch", "64", "--samples", "1.15e8"))
 """What `commsim plan` is asked: 90 epochs of ImageNet, as :func:`_plan` does."""
+EXCHANGED = ("--workload", "resnet50", "--compute", "100ms", "-n", "5", "-w", "1")
+"""The training loop that is run: its compute is emulated, as a host sees that of an accelerator."""
 PUBLISHED = "nccltests_xe9680_h100_2n16"
 OVERLAID = ("ring", "recursive_doubling", "node_split")
 
@@ -92,7 +97,8 @@ def _print(text: str) -> None:
 
 def _on_this_host(folder: Path, n_ranks: int) -> Findings:
     """Calibrate, run, calibrate again, all in one launch; then compare."""
-    host, again, steps = folder / "host.toml", folder / "host_again.toml", folder / "measure.txt"
+    host, again, cold = (folder / f"{name}.toml" for name in ("host", "host_again", "host_cold"))
+    steps = folder / "measure.txt"
     runs = {
         "allreduce": ("allreduce", SWEEP),
         "broadcast": ("broadcast", SWEEP),
@@ -104,6 +110,8 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
         algorithms = f"{MEASURED[collective]},{LIBRARY}"
         lines.append(shlex.join(["run", collective, "-a", algorithms, *sweep, "-o", str(folder / f"{name}.json")]))
     lines.append(shlex.join(["calibrate", "-o", str(again), *crowded]))
+    exchange = ["exchange", *EXCHANGED, "-a", MEASURED["allreduce"], "-o", str(folder / "exchange.json")]
+    lines += [shlex.join(["calibrate", "--cold", "-n", "3", "-o", str(cold), *crowded]), shlex.join(exchange)]
     steps.write_text("\n".join(["# mpiexec -n N commsim batch FILE", *lines, ""]))
     say(f"[1/4] on {n_ranks} real ranks: calibrate, run the collectives beside the MPI library's own, calibrate again")
     printed = commsim_on_ranks(n_ranks, ["batch", str(steps)], TIMEOUT_S)
@@ -119,6 +127,10 @@ def _on_this_host(folder: Path, n_ranks: int) -> Findings:
         group = "ResNet-50 bucket" if name == "buckets" else "sweep"
         found.rows[name] = validate.compare(found.measured[name], found.system, group=group).rows
         found.commands.append(f"commsim validate {file} -s {host}")
+    file = folder / "exchange.json"
+    found.steps = steps_beside(file, topologies.find(str(cold)))
+    found.computed_s = sum(read_steps(file).operation_s)  # type: ignore[union-attr]
+    found.commands.append(f"commsim validate {file} -s {cold}")
     return found
 
 
@@ -127,6 +139,9 @@ def _say_comparison(found: Findings) -> None:
         title = "ResNet-50's gradient buckets, as PyTorch DDP sends them" if name == "buckets" else name
         _print(f"\n{title}: predicted beside measured on {found.n_ranks} ranks (fluid, calibrated)")
         _print(validate.table(rows).rstrip())
+    _print(f"\nA training step of {EXCHANGED[1]} with its exchange; computing alone {format_time(found.computed_s)}")
+    cells = zip(STEP_COLUMNS, zip(*step_rows(found), strict=True), strict=True)
+    _print("\n".join(block([Column(title, "", list(one), 0) for title, one in cells], terminal_width())))
 
 
 def _plan() -> list[Option]:

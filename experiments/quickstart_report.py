@@ -12,8 +12,9 @@ from commsim.units import format_bytes, format_money, format_time
 from experiments import figures
 from experiments.calibrate import noted
 from experiments.comparison import Comparison
+from experiments.figures.exchange import exchanged
 from experiments.figures.training import scaling_curve
-from experiments.findings import Findings, comparison_rows, drift_line
+from experiments.findings import STEP_COLUMNS, Findings, comparison_rows, drift_line, step_rows
 from experiments.output import provenance
 from experiments.planning.output import columns, duration
 from experiments.ranks import describe
@@ -32,6 +33,7 @@ def write_all(found: Findings, folder: Path) -> Path:
     sections = [
         _measured_section(found, drawn),
         _buckets_section(found, drawn),
+        _exchange_section(found, drawn),
         _plan_section(found, drawn),
         _published_section(found, drawn),
         _calibration_section(found, drawn),
@@ -112,6 +114,21 @@ def _buckets_section(found: Findings, folder: Path) -> Section:
     caption = f"One exchange of ResNet-50's gradients, bucket by bucket. {score_line(rows)}."
     table = (_comparison_table(rows), "ResNet-50 buckets, every row")
     return Section("ResNet-50's gradient buckets", text, ((_svg(figure, folder, "buckets"), caption),), (table,))
+
+
+def _exchange_section(found: Findings, folder: Path) -> Section:
+    figure = exchanged(found.steps, found.computed_s, order=ORDER)
+    worst = max(found.steps, key=lambda one: abs(one.error))
+    text = (
+        "A training loop with ResNet-50's gradients on the same ranks: its compute is emulated "
+        f"({format_time(found.computed_s)} a step), PyTorch DDP's buckets go on a communication thread beside the "
+        "backward pass. The prediction plays the same step with calls as long as the simulator says, from a "
+        "calibration with cold caches (host_cold.toml).",
+        f"The step that is predicted worst, by {worst.algorithm}, is off by {100 * abs(worst.error):.1f} %.",
+    )
+    caption = "When calls were on their way in a step: measured above, predicted below; the mark ends the step."
+    table = (Table(STEP_COLUMNS, tuple(step_rows(found)), align="lrrrrr"), "Steps, and how long they waited for calls.")
+    return Section("A training step on real ranks", text, ((_svg(figure, folder, "exchange"), caption),), (table,))
 
 
 def _exchange_sentence(found: Findings) -> str:

@@ -58,7 +58,7 @@ def test_the_folder_holds_what_was_promised(printed, folder):
     assert all(float(row["error"]) == float(row["predicted_s"]) / float(row["measured_s"]) - 1 for row in rows)
     with (folder / "plan.csv").open() as file:
         assert [int(row["nodes"]) for row in csv.DictReader(file)] == [1, 2, 4, 8, 16, 32, 64, 128]
-    for name in ("allreduce", "broadcast", "buckets", "scaling", "published", "calibration"):
+    for name in ("allreduce", "broadcast", "buckets", "exchange", "scaling", "published", "calibration"):
         for ending in ("png", "svg"):
             assert (folder / "figures" / f"{name}.{ending}").stat().st_size > 5000
     assert "[[notes.calibration]]" in (folder / "host.toml").read_text()
@@ -68,5 +68,6 @@ def test_the_report_names_both_algorithms_and_stands_alone(printed, folder):
     page = (folder / "report.html").read_text()
     for words in ("NVLSTree", "node_split", "ASSUMED", "nccl-tests/issues/309", "commsim validate", "8196000"):
         assert words in page
+    assert page.count("A training step on real ranks") >= 1
     assert not re.search(r"(?:src|href)\s*=\s*['\"]https?://", page)
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7

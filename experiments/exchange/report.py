@@ -152,8 +152,34 @@ def _step_line(done: Exchange, exchanged: Exchanged, one: Prediction | None) -> 
     )
 
 
-def steps_text(path: Path, system: System, model: str = "fluid", width: int | None = None) -> str:
-    """The steps of a file that ``commsim exchange -o`` wrote, predicted beside measured; nothing for other files.
+@dataclass(frozen=True)
+class StepBeside:
+    """The steps of one algorithm: predicted beside measured.
+
+    Attributes
+    ----------
+    algorithm : str
+    step_s, exposed_s : float
+        Measured: of a step, and how long it waited for calls.
+    spans : tuple of (float, float)
+        When each call began and ended.
+    predicted : PredictedStep
+    """
+
+    algorithm: str
+    step_s: float
+    exposed_s: float
+    spans: tuple[tuple[float, float], ...]
+    predicted: PredictedStep
+
+    @property
+    def error(self) -> float:
+        """Of the prediction of the step."""
+        return self.predicted.step_s / self.step_s - 1
+
+
+def steps_beside(path: Path, system: System, model: str = "fluid") -> list[StepBeside]:
+    """The steps of a file that ``commsim exchange -o`` wrote, predicted; none of other files.
 
     Raises
     ------
@@ -162,18 +188,26 @@ def steps_text(path: Path, system: System, model: str = "fluid", width: int | No
     """
     steps = read_steps(path)
     if steps is None:
-        return ""
-    lines, n_calls, results = [], len(steps.calls), read_results(path)
+        return []
+    found, n_calls, results = [], len(steps.calls), read_results(path)
     for number, measured in enumerate(steps.iterations):
-        of_step = results[number * n_calls : (number + 1) * n_calls]
-        one = prediction(of_step, steps.calls, steps.operation_s, steps.stage_s, system, model, n_ranks=steps.n_ranks)
+        own = slice(number * n_calls, (number + 1) * n_calls)
+        given = (results[own], steps.calls, steps.operation_s, steps.stage_s, system, model)
+        one = prediction(*given, n_ranks=steps.n_ranks)
         if one is not None:
-            step_s, waited_s = float(measured["step_s"]), float(measured["exposed_s"])
-            lines.append(
-                f"{measured['algorithm']}: a step took {format_time(step_s)}, predicted {format_time(one.step.step_s)} "
-                f"({100 * (one.step.step_s / step_s - 1):+.1f} %); it waited {format_time(waited_s)} for calls, "
-                f"predicted {format_time(one.step.exposed_s)}"
-            )
+            times = float(measured["step_s"]), float(measured["exposed_s"])
+            found.append(StepBeside(measured["algorithm"], *times, steps.spans[own], one.step))
+    return found
+
+
+def steps_text(path: Path, system: System, model: str = "fluid", width: int | None = None) -> str:
+    """The same in words; nothing for other files. Errors as :func:`steps_beside` has them."""
+    lines = [
+        f"{one.algorithm}: a step took {format_time(one.step_s)}, predicted {format_time(one.predicted.step_s)} "
+        f"({100 * one.error:+.1f} %); it waited {format_time(one.exposed_s)} for calls, predicted "
+        f"{format_time(one.predicted.exposed_s)}"
+        for one in steps_beside(path, system, model)
+    ]
     return "".join(f"# {part}\n" for line in lines for part in wrapped(line, width))
 
 

@@ -129,13 +129,25 @@ def _iterations(done: Exchange) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class StepFile:
-    """What a file of an exchange says of its steps: all that a prediction of them needs."""
+    """What a file of an exchange says of its steps: all that a prediction of them needs.
+
+    Attributes
+    ----------
+    n_ranks : int
+    calls : tuple of Call
+    operation_s, stage_s : tuple of float
+    iterations : tuple of dict
+        One for each algorithm.
+    spans : tuple of (float, float)
+        When each call began and ended, of one algorithm after the other.
+    """
 
     n_ranks: int
     calls: tuple[Call, ...]
     operation_s: tuple[float, ...]
     stage_s: tuple[float, ...]
     iterations: tuple[dict[str, Any], ...]
+    spans: tuple[tuple[float, float], ...]
 
 
 def read_steps(path: Path) -> StepFile | None:
@@ -153,7 +165,8 @@ def read_steps(path: Path) -> StepFile | None:
         step = values["step"]
         calls = tuple(Call(**{**call, "tensors": tuple(call["tensors"])}) for call in step["calls"])
         seconds = (tuple(step["operation_s"]), tuple(step["stage_s"]))
-        return StepFile(step["n_ranks"], calls, *seconds, tuple(values["iterations"]))
+        spans = tuple((row["start_s"], row["end_s"]) for row in values["rows"])
+        return StepFile(step["n_ranks"], calls, *seconds, tuple(values["iterations"]), spans)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
