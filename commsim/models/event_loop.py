@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from commsim.models.heaps import first_due_s, grown, pop, push, put, take_first
-from commsim.models.max_min import CHANGED, add, remove, solve
+from commsim.models.compiled import compiled
+from commsim.models.heaps import ENTRY, ENTRY_BYTES, EVENT, EVENT_BYTES, first_due_s, pop, push, put, take_first
+from commsim.models.max_min import CHANGED, Network, add, remove, solve
+from commsim.models.records import records
 
 GATE, BEGIN, ARRIVE, DELIVER = 0, 1, 2, 3  # kinds of events, in this order at one time
 KIND_BITS = 2
@@ -70,7 +71,21 @@ class Gates(NamedTuple):
     chain: Any
 
 
-@njit(cache=True)
+class State(NamedTuple):
+    """What the loop keeps: flows on their way, heaps of their ends and of events, when everything is free again."""
+
+    way: Any
+    due: Any
+    heap: Any
+    free_slots: Any
+    port_free_s: Any
+    link_free_s: Any
+    spent_s: Any
+    unit_free_s: Any
+    reduced_s: Any
+
+
+@compiled
 def _signal(gate: Any, number: int, time_s: float, heap: Any, size: int) -> int:
     """Something that a gate waits for has happened; the last opens it."""
     one = gate[number]
@@ -81,7 +96,7 @@ def _signal(gate: Any, number: int, time_s: float, heap: Any, size: int) -> int:
     return size
 
 
-@njit(cache=True)
+@compiled
 def _open(
     now: float, gates: Any, gate: Any, number: int, message: Any, gap_s: float, port_free_s: Any, heap: Any, size: int
 ) -> int:
@@ -104,7 +119,7 @@ def _open(
     return size
 
 
-@njit(cache=True)
+@compiled
 def _admitted_s(way: Any, now: float, spacing_s: float, port_free_s: Any) -> float:
     """When the ports at both ends of a route take one more message: so long after the one before."""
     first = last = way[0]
@@ -116,7 +131,7 @@ def _admitted_s(way: Any, now: float, spacing_s: float, port_free_s: Any) -> flo
     return begin_s
 
 
-@njit(cache=True)
+@compiled
 def _at_once(way: Any, n_bytes: float, now: float, burst_bytes: float, link: Any, spent_s: Any) -> float:
     """What all links of a route carry of a message at once, because they have rested; takes the message from them.
 
@@ -133,7 +148,7 @@ def _at_once(way: Any, n_bytes: float, now: float, burst_bytes: float, link: Any
     return max(least, 0.0)
 
 
-@njit(cache=True)
+@compiled
 def _sent(now: float, row: int, message: Any, gate: Any, gap_s: float, port_free_s: Any, heap: Any, size: int) -> int:
     """The last byte of a message has left."""
     m = message[row]
@@ -145,39 +160,32 @@ def _sent(now: float, row: int, message: Any, gate: Any, gap_s: float, port_free
     return push(heap, size, now + m.latency_s + m.receive_overhead_s, (row << KIND_BITS) | DELIVER)
 
 
-@njit(cache=True)
-def _reduce(
-    number: int, gates: Any, gate: Any, message: Any, unit_free_s: Any, reduced_s: Any, heap: Any, size: int
-) -> Any:
+@compiled
+def _reduce(number: int, gates: Any, message: Any, unit_free_s: Any, reduced_s: Any, heap: Any, size: int) -> int:
     """The messages of a gate that are there, and whose turn it is, are reduced one after the other."""
+    gate = gates.gate
     one = gate[number]
     while one.done < gate[number + 1].first_ordered:
         m = message[gates.order[one.done]]
         if m.end_s < 0:
             break
-        while len(heap) < size + 8:
-            heap = grown(heap)
         one.done += 1
         unit_free_s[m.unit] = max(unit_free_s[m.unit], m.end_s) + m.reduction_s
         reduced_s[m.unit] += m.reduction_s
         size = _signal(gate, m.then_dst, unit_free_s[m.unit], heap, size)
-    return heap, size
+    return size
 
 
-@njit(cache=True)
 def run_events(
     message: Any,
     paths: Any,
-    gates: Any,
-    net: Any,
-    way: Any,
-    due: Any,
-    heap: Any,
+    gates: Gates,
+    net: Network,
     gap_s: float,
     spacing_s: float,
     burst_bytes: float,
-    reduced_s: Any,
-) -> None:
+    n_units: int,
+) -> Any:
     """Process all events. Gates that never open are left with ``waits`` above 0.
 
     Parameters
@@ -188,31 +196,42 @@ def run_events(
     gates : Gates
     net : Network
         With a slot for every message that can be on its way at once.
-    way : records (n_slots,) of WAY
-        What is on its way.
-    due, heap : records
-        Heaps with room for every slot, and for some events.
     gap_s : float
         Least time between two messages of one sender.
     spacing_s : float
         Least time between two messages that begin on one port, the first or the last link of a route.
     burst_bytes : float
         What a link that has rested carries at once.
-    reduced_s : array (n_units,)
-        For how long each unit has reduced: the answer.
+    n_units : int
+        That reduce.
+
+    Returns
+    -------
+    array (n_units,)
+        For how long each unit has reduced.
     """
-    n_slots, gate, flow = len(way), gates.gate, net.flow
-    unit_free_s, port_free_s = np.zeros(len(reduced_s)), np.zeros(len(reduced_s))
-    link_free_s, spent_s = np.zeros(len(net.link)), np.full(len(net.link), -np.inf)
-    free_slots, n_free = np.empty(n_slots, dtype=np.int32), n_slots
-    for slot in range(n_slots):
-        free_slots[slot], way[slot].at = n_slots - 1 - slot, -1
+    n_slots, n_links = len(net.flow), len(net.link)
+    way, due = records(n_slots, WAY, WAY_BYTES), records(n_slots, ENTRY, ENTRY_BYTES)
+    way["at"] = -1
+    heap = records(len(gates.gate) + len(message), EVENT, EVENT_BYTES)  # each has one event to come at most
+    free_slots = np.arange(n_slots, dtype=np.int32)[::-1].copy()
+    port_free_s, unit_free_s, reduced_s = (np.zeros(n_units) for _ in range(3))
+    free_s = port_free_s, np.zeros(n_links), np.full(n_links, -np.inf), unit_free_s
+    state = State(way, due, heap, free_slots, *free_s, reduced_s)
+    _run(message, paths, gates, net, state, gap_s, spacing_s, burst_bytes)
+    return reduced_s
+
+
+@compiled
+def _run(
+    message: Any, paths: Any, gates: Any, net: Any, state: Any, gap_s: float, spacing_s: float, burst_bytes: float
+) -> None:
+    gate, flow, way, due, heap, free_slots = gates.gate, net.flow, state.way, state.due, state.heap, state.free_slots
+    port_free_s, n_free = state.port_free_s, len(free_slots)
     size = n_due = 0
     for number in range(len(gate) - 1):
         gate[number].done = gate[number].first_ordered
         if gate[number].waits == 0:
-            while len(heap) < size + 8:
-                heap = grown(heap)
             size = push(heap, size, gate[number].opens_s, (number << KIND_BITS) | GATE)
     due_s = np.inf
     while size or n_due:
@@ -230,33 +249,25 @@ def run_events(
                 remove(net, slot)
                 free_slots[n_free] = slot
                 n_free += 1
-                while len(heap) < size + 8:
-                    heap = grown(heap)
                 size = _sent(now, row, message, gate, gap_s, port_free_s, heap, size)
                 continue
             kind, row = heap[0].event & 3, heap[0].event >> KIND_BITS
             size = pop(heap, size)
             if kind == GATE:
-                one, next_one = gate[row], gate[row + 1]
-                most = next_one.first_end - one.first_end + next_one.first_chained - one.first_chained
-                while len(heap) < size + most + 8:
-                    heap = grown(heap)
                 size = _open(now, gates, gate, row, message, gap_s, port_free_s, heap, size)
                 continue
-            while len(heap) < size + 8:
-                heap = grown(heap)
             m = message[row]
             if kind == BEGIN:
                 path = paths[m.pair]
                 if spacing_s > 0 and path[0] >= 0 and not m.posted & ADMITTED:
                     m.posted |= ADMITTED
-                    begin_s = _admitted_s(path, now, spacing_s, link_free_s)
+                    begin_s = _admitted_s(path, now, spacing_s, state.link_free_s)
                     if begin_s > now:
                         size = push(heap, size, begin_s, (row << KIND_BITS) | BEGIN)
                         continue
                 at_once = 0.0
                 if burst_bytes > 0:
-                    at_once = _at_once(path, m.wire_bytes, now, burst_bytes, net.link, spent_s)
+                    at_once = _at_once(path, m.wire_bytes, now, burst_bytes, net.link, state.spent_s)
                 if m.wire_bytes > at_once and path[0] >= 0:
                     n_free -= 1
                     slot = free_slots[n_free]
@@ -273,7 +284,7 @@ def run_events(
                 if not m.eager:
                     size = _signal(gate, m.then_src, now, heap, size)
                 if m.reduces:
-                    heap, size = _reduce(m.post_dst, gates, gate, message, unit_free_s, reduced_s, heap, size)
+                    size = _reduce(m.post_dst, gates, message, state.unit_free_s, state.reduced_s, heap, size)
                 else:
                     size = _signal(gate, m.then_dst, now, heap, size)
         solve(net)

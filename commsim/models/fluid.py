@@ -328,8 +328,7 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     ScheduleError
         If messages wait for each other for ever.
     """
-    from commsim.models.event_loop import WAY, WAY_BYTES, run_events
-    from commsim.models.heaps import ENTRY, ENTRY_BYTES, EVENT, EVENT_BYTES
+    from commsim.models.event_loop import run_events
     from commsim.models.max_min import network
 
     links = system.topology.links
@@ -342,12 +341,9 @@ def play(table: MessageTable, system: System, timeline_ranks: Ints | None = None
     message, gates = _messages(table, path, pair), _gates(table)
     n_slots = max(min(table.n_together, len(message)), 1)
     net = network(links.bandwidth_Bps, n_slots, paths.shape[1])
-    way, due = records(n_slots, WAY, WAY_BYTES), records(n_slots, ENTRY, ENTRY_BYTES)
-    reduced_s = np.zeros(max(table.n_ranks, int(message["unit"].max(initial=0)) + 1))
-    heap = records(1024, EVENT, EVENT_BYTES)
-    endpoint = system.endpoint
-    costs = endpoint.gap_s, endpoint.spacing_s, float(endpoint.burst_bytes)
-    run_events(message, paths, gates, net, way, due, heap, *costs, reduced_s)
+    n_units, endpoint = max(table.n_ranks, int(message["unit"].max(initial=0)) + 1), system.endpoint
+    limits = endpoint.gap_s, endpoint.spacing_s, float(endpoint.burst_bytes)
+    reduced_s = run_events(message, paths, gates, net, *limits, n_units)
     if (gates.gate["waits"] > 0).any():
         stuck = np.flatnonzero(message["end_s"] < 0)
         src, dst, step = (int(column[stuck[0]]) for column in (table.src, table.dst, table.step))

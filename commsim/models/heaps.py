@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from commsim.models.compiled import compiled
 
 EVENT = {"time_s": "f8", "event": "i8"}
 ENTRY = {"time_s": "f8", "slot": "i4"}
 EVENT_BYTES = ENTRY_BYTES = 16
 
 
-@njit(cache=True)
+@compiled
 def push(heap: Any, size: int, time_s: float, event: int) -> int:
     """Add an event; the new size. Events of one time come in the order of their numbers."""
     at = size
@@ -26,7 +27,7 @@ def push(heap: Any, size: int, time_s: float, event: int) -> int:
     return size + 1
 
 
-@njit(cache=True)
+@compiled
 def pop(heap: Any, size: int) -> int:
     """Remove the first event, which the caller has read; the new size."""
     size -= 1
@@ -49,16 +50,7 @@ def pop(heap: Any, size: int) -> int:
     return size
 
 
-@njit(cache=True)
-def grown(heap: Any) -> Any:
-    """The same events with twice the room."""
-    larger = np.empty(2 * len(heap), dtype=heap.dtype)
-    for i in range(len(heap)):  # copying a slice would take two seconds more to compile
-        larger[i].time_s, larger[i].event = heap[i].time_s, heap[i].event
-    return larger
-
-
-@njit(cache=True)
+@compiled
 def put(heap: Any, way: Any, size: int, slot: int, due_s: float) -> int:
     """A slot is due at a time, whatever it was before; the new size. Later than before: seen when it comes first."""
     way[slot].due_s = due_s
@@ -78,7 +70,7 @@ def put(heap: Any, way: Any, size: int, slot: int, due_s: float) -> int:
     return size
 
 
-@njit(cache=True)
+@compiled
 def first_due_s(heap: Any, way: Any, size: int) -> float:
     """When the first slot is due, which then stands at place 0; infinity if there is none."""
     while size:
@@ -89,7 +81,7 @@ def first_due_s(heap: Any, way: Any, size: int) -> float:
     return np.inf
 
 
-@njit(cache=True)
+@compiled
 def take_first(heap: Any, way: Any, size: int) -> int:
     """Remove the first slot; the new size."""
     way[heap[0].slot].at = -1
@@ -99,7 +91,7 @@ def take_first(heap: Any, way: Any, size: int) -> int:
     return size
 
 
-@njit(cache=True)
+@compiled
 def _sink(heap: Any, way: Any, size: int, time_s: float, slot: int) -> None:
     """Put an entry where it belongs, from place 0 on, which is free."""
     at = 0
@@ -116,7 +108,7 @@ def _sink(heap: Any, way: Any, size: int, time_s: float, slot: int) -> None:
     _place(heap, way, at, time_s, slot)
 
 
-@njit(cache=True)
+@compiled
 def _place(heap: Any, way: Any, at: int, time_s: float, slot: int) -> None:
     heap[at].time_s, heap[at].slot = time_s, slot
     way[slot].at = at

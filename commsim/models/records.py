@@ -22,7 +22,12 @@ def records(n: int, fields: Mapping[str, str], size: int) -> Any:
     """
     kinds = [np.dtype(kind) for kind in fields.values()]
     ends = np.cumsum([kind.itemsize for kind in kinds]).tolist()
-    kind = np.dtype({"names": list(fields), "formats": kinds, "offsets": [0, *ends[:-1]], "itemsize": size})
-    memory = np.zeros(n * size + LINE, dtype=np.uint8)
+    return zeros(n, np.dtype({"names": list(fields), "formats": kinds, "offsets": [0, *ends[:-1]], "itemsize": size}))
+
+
+def zeros(n: int, kind: Any) -> Any:
+    """So many zeros of this type, the first at the beginning of a line."""
+    size = n * np.dtype(kind).itemsize
+    memory = np.zeros(size + LINE, dtype=np.uint8)
     first = -memory.ctypes.data % LINE
-    return memory[first : first + n * size].view(kind)
+    return memory[first : first + size].view(kind)
