@@ -116,7 +116,7 @@ class Hockney(Model):
     """alpha + n*beta."""
 
     name = "hockney"
-    description = "alpha + n*beta, both ends held until delivery (Hockney 1994); contention is not modelled"
+    description = "alpha + n*beta, both ends held until delivery (Hockney 1994); contention is not modelled, nor is gap"
 
     def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
         if np.any(n_bytes <= endpoint.eager_limit_bytes) and endpoint.eager_limit_bytes:
