@@ -67,7 +67,6 @@ class Network(NamedTuple):
     touched: Any  # links that have lost or gained a flow since
     met: Any  # links that free flows cross
     level: Any  # of each of these, the level at which something happens there
-    least: Any  # of each block of these
     free: Any  # flows that have risen
     changed: Any
     n: Any  # counters, and by how much a slot is shifted
@@ -87,9 +86,9 @@ def network(capacity: Any, n_slots: int, n_hops: int) -> Network:
     on, following, preceding = (zeros(n_slots << shift, np.int32) for _ in range(3))
     begun, free, changed = (zeros(n_slots, np.int32) for _ in range(3))
     touched, met = (zeros(n_links, np.int32) for _ in range(2))
-    level, least = zeros(n_blocks * BLOCK, np.float64), zeros(n_blocks, np.float64)
+    level = zeros(n_blocks * BLOCK, np.float64)
     hops = on, following, preceding
-    return Network(link, flow, *hops, begun, touched, met, level, least, free, changed, counters)
+    return Network(link, flow, *hops, begun, touched, met, level, free, changed, counters)
 
 
 @compiled
@@ -189,7 +188,7 @@ def solve(net: Any) -> None:
         if at.crossing == at.count:
             at.room = at.capacity  # nobody else is there: no rounding
         level[i] = _level(at)
-    _raise(link, flow, on, following, met, level, net.least, free, n)
+    _raise(link, flow, on, following, met, level, free, n)
     _take(link, flow, free, net.changed, n)
     n[TOUCHED] = n[BEGUN] = 0
 
@@ -262,14 +261,13 @@ def _stop(slot: int, rate: float, bottleneck: int, link: Any, flow: Any, on: Any
 
 
 @compiled
-def _raise(link: Any, flow: Any, on: Any, following: Any, met: Any, level: Any, least: Any, free: Any, n: Any) -> None:
+def _raise(link: Any, flow: Any, on: Any, following: Any, met: Any, level: Any, free: Any, n: Any) -> None:
     """Raise all free flows alike until each has met a full link, or its ceiling.
 
     A flow that joins stops at no level below: a link that has filled up there does not carry it, or it had joined then.
     """
     while True:
-        n_blocks = (n[MET] + BLOCK - 1) // BLOCK
-        lowest = _lowest(flow, level, least, n_blocks, free, n)
+        lowest = _lowest(flow, level, free, n)
         if lowest == np.inf:
             return
         limit = lowest * (1 + SAME)
@@ -278,10 +276,12 @@ def _raise(link: Any, flow: Any, on: Any, following: Any, met: Any, level: Any, 
                 f = flow[free[i]]
                 if f.new == RISES and f.most <= limit:
                     _stop(free[i], lowest, CEILING, link, flow, on, level, n)
-        for block in range(n_blocks):
-            if least[block] > limit:
+        first = -BLOCK
+        while first + BLOCK < n[MET]:  # those that join add links behind these
+            first += BLOCK
+            if _least(level, first) > limit:
                 continue
-            for i in range(block * BLOCK, (block + 1) * BLOCK):
+            for i in range(first, first + BLOCK):
                 if level[i] > limit:
                     continue
                 full, at = met[i], link[met[i]]
@@ -292,17 +292,21 @@ def _raise(link: Any, flow: Any, on: Any, following: Any, met: Any, level: Any, 
 
 
 @compiled
-def _lowest(flow: Any, level: Any, least: Any, n_blocks: int, free: Any, n: Any) -> float:
+def _least(level: Any, first: int) -> Any:
+    """The lowest level of a block."""
+    bits, least = level.view(np.int64), INFINITE  # in the same order, and compared several at a time
+    for i in range(BLOCK):
+        other = bits[first + i]
+        least = other if other < least else least
+    return np.int64(least).view(np.float64)
+
+
+@compiled
+def _lowest(flow: Any, level: Any, free: Any, n: Any) -> float:
     """The lowest level at which something happens on a link, or a flow meets its ceiling."""
-    bits, least_bits = level.view(np.int64), least.view(np.int64)  # in the same order, and compared several at a time
     lowest = np.inf
-    for block in range(n_blocks):
-        one = INFINITE
-        for i in range(BLOCK):
-            other = bits[block * BLOCK + i]
-            one = other if other < one else one
-        least_bits[block] = one
-        lowest = min(lowest, least[block])
+    for first in range(0, n[MET], BLOCK):
+        lowest = min(lowest, _least(level, first))
     if n[CAPPED]:
         for i in range(n[FREE]):
             if flow[free[i]].new == RISES:
