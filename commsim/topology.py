@@ -171,6 +171,8 @@ class Topology:
         """
         from commsim.hops import along
 
+        src, dst = src.view(), dst.view()
+        src.flags.writeable = dst.flags.writeable = False  # one type for compiled routes, whoever asks
         hops = self.route(src, dst).astype(np.int32, copy=False)  # half the memory: a step may have millions
         if self.links.medium is not None:
             self._refuse_there_and_back(hops)
