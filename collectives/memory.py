@@ -21,6 +21,11 @@ class Memory:
         """What one plan takes of it, pieces that do not overlap, counted from `first` on."""
         return Lease(self._arenas, first)
 
+    def touch(self) -> None:
+        """Write all that was leased: the system gives pages when they are first written, which takes time."""
+        for arena in self._arenas.values():
+            arena.fill(0)
+
 
 class Lease:
     """Pieces of memory for one plan; the n-th piece of one size class is the same memory in all plans that share it."""

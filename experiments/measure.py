@@ -26,6 +26,7 @@ from commsim.simulate import n_elements
 from commsim.topology import Floats
 from commsim.units import format_bytes
 from experiments.choose import LIBRARY
+from experiments.crowding import crowded_machines, kernel_here
 from experiments.progress import track
 
 if TYPE_CHECKING:
@@ -57,12 +58,15 @@ class Timed(Protocol):
 
 
 def host_facts(comm: MPI.Comm) -> dict[str, Any]:
-    """What the ranks run on: MPI, hosts, cores, binding, transports, and whether ranks share cores."""
+    """What the ranks run on: MPI, hosts, cores, binding, transports, and whether ranks share cores.
+
+    A host is what shares memory; cores are shared by all that run under one kernel, in containers and namespaces too.
+    """
     MPI = load_mpi()
     local = comm.Split_type(MPI.COMM_TYPE_SHARED)
     bound = local.allgather(sorted(os.sched_getaffinity(0)))
     cores = len(set().union(*bound))  # of all ranks here: each may be bound to its own
-    crowded = comm.allreduce(local.size > cores, MPI.LOR)
+    crowded = crowded_machines(comm.allgather((kernel_here(), bound[local.rank])))
     local.Free()
     hosts = sorted(set(comm.allgather(platform.node())))
     return {

@@ -16,7 +16,8 @@ from experiments.calibrate.fit import ALL, message_s
 from experiments.calibrate.lines import bootstrap, intervals, size_classes
 from experiments.calibrate.measure import Ends, sizes_up_to
 from experiments.calibrate.patterns import CROWD, CROWD_PAIR, REDUCTION, among, patterns_of
-from experiments.calibrate.places import classes_of, crowded_machines, place_here, side_by_side, tiers_of, triangle
+from experiments.calibrate.places import classes_of, place_here, side_by_side, tiers_of, triangle
+from experiments.crowding import crowded_machines
 from topologies import find
 
 SIZES = sizes_up_to(32 * 2**20)
@@ -201,9 +202,9 @@ def test_a_place_is_read_from_the_kernel(tmp_path):
 
 
 def test_more_ranks_than_cores_are_refused_with_the_reason():
-    crowd = [Place(host, "a 1234", 0, (0, 1)) for host in ("x", "x", "y")]
-    assert crowded_machines(FOUR_EACH) == []
-    with pytest.raises(RefusedError, match=r"3 ranks on 2 cores of a: .* --allow-oversubscribed"):
+    crowd = [Place(host, "one kernel", 0, (0, 1)) for host in ("x", "x", "y")]
+    assert crowded_machines([(place.machine, place.cores) for place in FOUR_EACH]) == []
+    with pytest.raises(RefusedError, match=r"3 ranks on 2 cores: .* --allow-oversubscribed"):
         calibrate.require_ranks(crowd, None, allow_oversubscribed=False)
     calibrate.require_ranks(crowd, None, allow_oversubscribed=True)
     with pytest.raises(InputError, match="at least 2 ranks"):

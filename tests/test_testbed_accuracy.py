@@ -7,11 +7,12 @@ import pytest
 
 import topologies
 from commsim.errors import InputError
+from commsim.schedule import Schedule
 from commsim.system import BySize
 from experiments.comparison import Comparison
 from experiments.testbed import accuracy, fit
 from experiments.testbed.accuracy import Case
-from experiments.testbed.patterns import patterns
+from experiments.testbed.patterns import MOST, patterns, time_s
 
 TREE = "leaf_spine:hosts_per_leaf=2,leaves=2,spines=1,bandwidth=100Mb/s,uplink_bandwidth=150Mb/s,latency=0s"
 REDUCTION = BySize(rate=(1e9,))
@@ -23,10 +24,23 @@ TRUE = fit.Figures(
 def rows_of(system, sizes=(2**10, 2**15, 2**18)):
     """What the patterns would take."""
     return [
-        {"what": "pairs", "algorithm": one.name, "n_bytes": size, "time_s": fit._time_s(one, system, 2 * size)}
+        {"what": "pairs", "algorithm": one.name, "n_bytes": size, "time_s": time_s(one, system, size)}
         for one in patterns(system.n_devices)
         for size in sizes
     ]
+
+
+def test_no_pattern_is_a_collective():
+    for program in patterns(8):
+        for rank in range(8):
+            reached = set()
+            for step in Schedule(program, 8, rank=rank):
+                sent = [peer for part in step for peer in part.sends.peer.tolist()]
+                got = [peer for part in step for peer in part.receives.peer.tolist()]
+                assert max(len(sent), len(got)) <= MOST
+                reached |= set(sent)
+            assert rank not in reached
+            assert len(reached) <= MOST
 
 
 def test_a_fit_finds_the_figures_that_made_the_rows():

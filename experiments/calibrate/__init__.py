@@ -19,9 +19,10 @@ from experiments.calibrate.file import save, ways_in
 from experiments.calibrate.fit import Calibration, Way, fit
 from experiments.calibrate.measure import LARGEST, Measured, measure, places
 from experiments.calibrate.patterns import BOTH_WAYS, ONE_WAY, PAIR, REDUCTION, patterns_of
-from experiments.calibrate.places import Place, crowded_machines, tiers_of, tiers_of_system
+from experiments.calibrate.places import Place, tiers_of, tiers_of_system
 from experiments.calibrate.told import draw, noted, summary
 from experiments.comparison import Score, score_of
+from experiments.crowding import crowded_machines
 from experiments.measure import host_facts
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def calibrate(
     given = None if structure is None else ways_in(structure, tiers, comm.size)
     rest_s = 0.0 if structure is None else burst_s(structure)
     measured = measure(comm, patterns_of(tiers, comm.size), largest, iterations, warmup, rest_s, cold)
-    facts = {**host_facts(comm), "oversubscribed": bool(crowded_machines(where))}
+    facts = host_facts(comm)
     facts |= {"caches": "written over before each message"} if cold else {}
     most = max(Counter(place.host for place in where).values())
     return fit(measured, given, facts, most), tiers
@@ -100,7 +101,7 @@ def require_ranks(where: Sequence[Place], structure: System | None, allow_oversu
     """
     if len(where) < 2:
         raise InputError(ONE_RANK)
-    crowded = crowded_machines(where)
+    crowded = crowded_machines([(place.machine, place.cores) for place in where])
     if crowded and not allow_oversubscribed:
         raise RefusedError(
             f"{', '.join(crowded)}: ranks would wait for each other's turn, and the figures be no speeds; start fewer "

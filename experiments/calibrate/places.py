@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ import numpy as np
 
 from commsim.selection import Ints
 from commsim.system import System
-from commsim.units import format_count
+from experiments.crowding import kernel_here
 
 ACROSS = "across"  # what no tier holds together
 PACKAGES = Path("/sys/devices/system/cpu")
-BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 Pair = tuple[int, int]
 
@@ -31,7 +29,7 @@ class Place:
     host : str
         The same for ranks that share memory.
     machine : str
-        The same for ranks that share cores: the kernel that they run under.
+        The same for ranks that share cores: :func:`kernel_here`.
     socket : int or None
         Of its host; None where the rank may run on several, or nothing is known.
     cores : tuple of int
@@ -48,11 +46,7 @@ def place_here(host: str, packages: Path = PACKAGES) -> Place:
     """The place of this process; `packages` holds ``cpuN/topology/physical_package_id``."""
     cores = tuple(sorted(os.sched_getaffinity(0)))
     sockets = {_package(packages / f"cpu{core}") for core in cores}
-    try:
-        kernel = BOOT.read_text().strip()
-    except OSError:
-        kernel = ""
-    return Place(host, f"{platform.node()} {kernel}".strip(), sockets.pop() if len(sockets) == 1 else None, cores)
+    return Place(host, kernel_here(), sockets.pop() if len(sockets) == 1 else None, cores)
 
 
 def _package(folder: Path) -> int | None:
@@ -60,17 +54,6 @@ def _package(folder: Path) -> int | None:
         return int((folder / "topology" / "physical_package_id").read_text())
     except (OSError, ValueError):
         return None
-
-
-def crowded_machines(places: Sequence[Place]) -> list[str]:
-    """Machines with more ranks than cores, in words."""
-    found = []
-    for machine in dict.fromkeys(place.machine for place in places):
-        here = [place for place in places if place.machine == machine]
-        n_cores = len(set().union(*(place.cores for place in here)))
-        if len(here) > n_cores:
-            found.append(f"{len(here)} ranks on {format_count(n_cores, 'core')} of {machine.split()[0]}")
-    return found
 
 
 def tiers_of(places: Sequence[Place]) -> dict[str, Ints]:

@@ -79,22 +79,26 @@ def status() -> None:
 @app.command()
 def measure(
     system: SystemSpec,
-    output: Annotated[Path, typer.Option("-o", "--output", help="the rows to write, FILE.json")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="FILE.json; the rows that it has are kept")],
     largest: Annotated[str, typer.Option("--largest", help="of the collectives' sizes: 64KiB, times 4 each")] = "16MiB",
+    within: Annotated[str | None, typer.Option("--within", help="a time, 240s: what would end later is left")] = None,
     name: Name = None,
 ) -> None:
     """Time messages between pairs, reductions, allreduces and broadcasts in a testbed: minutes, on an idle machine."""
     from commsim.errors import InputError
-    from commsim.units import parse_bytes
+    from commsim.units import format_time, parse_bytes, parse_time
     from experiments.testbed import lifetime, ranks
     from experiments.testbed.measure import measured_in
 
     if output.suffix != ".json":
         raise InputError(f"-o {output}: rows are written to a .json")
     ranks.raise_on_signals()
+    within_s = None if within is None else parse_time(within)
     with lifetime.standing(system, name) as record:
-        n_rows = measured_in(record, system, output, parse_bytes(largest))
-    sys.stdout.write(f"{output}: {n_rows} rows\n")
+        n_rows, left = measured_in(record, system, output, parse_bytes(largest), within_s)
+    seconds = sum(case.planned_s for case in left)
+    more = f"; {len(left)} are left, about {format_time(seconds)}: call it again" if left else ""
+    sys.stdout.write(f"{output}: {n_rows} rows{more}\n")
 
 
 @app.command()

@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 
 from commsim.errors import InputError
-from commsim.models.fluid import Fluid
 from commsim.selection import Ints
-from commsim.simulate import prepared
 from commsim.system import BySize, Endpoint, System
 from commsim.units import format_bytes, format_time
 from experiments.testbed import network, ranks
 from experiments.testbed.measure import PAIRS, REDUCTIONS
-from experiments.testbed.patterns import patterns
+from experiments.testbed.patterns import patterns, time_s
 
 ANNOUNCED_BYTES = int(ranks.ENVIRONMENT["UCX_RNDV_THRESH"])
 SEGMENT_BYTES = network.MTU_BYTES - 52  # payload of a frame: without IP's and TCP's headers and time stamps
@@ -130,6 +128,7 @@ def fit(system: System, pairs: Sequence[Mapping[str, Any]], reduction: BySize) -
         loss="soft_l1",
         x_scale="jac",
         diff_step=1e-3,
+        ftol=1e-4,
         max_nfev=20,
     )
     return figures(found.x)
@@ -138,14 +137,8 @@ def fit(system: System, pairs: Sequence[Mapping[str, Any]], reduction: BySize) -
 def log_ratios(system: System, pairs: Sequence[Mapping[str, Any]]) -> Any:
     """ln(predicted/measured) of each row of patterns."""
     programs = {program.name: program for program in patterns(system.n_devices)}
-    times = [_time_s(programs[row["algorithm"]], system, 2 * row["n_bytes"]) for row in pairs]
+    times = [time_s(programs[row["algorithm"]], system, row["n_bytes"]) for row in pairs]
     return np.log(np.array(times) / [row["time_s"] for row in pairs])
-
-
-def _time_s(program: Any, system: System, n_bytes: int) -> float:
-    """Of a pattern; it is no broadcast, so a broadcast's bounds do not bind it."""
-    schedule, layout = prepared(program, system, n_bytes)
-    return float(Fluid().run(schedule, system, layout).finish_s.max())
 
 
 def write(path: Path, nominal: Path, figures: Figures, system: System, notes: Mapping[str, Any]) -> None:

@@ -18,13 +18,15 @@ from commsim.errors import ExecutionError
 from experiments.testbed.wiring import Port, Wiring
 
 DATA, MANAGEMENT = "data", "management"
-NEIGHBOUR, STATIC, OF_BRIDGE, CWND_LOCKED = 0x80, 0x40, 0x04, 1 << 7  # NUD_PERMANENT, NUD_NOARP, NTF_MASTER, RTAX_CWND
+NEIGHBOUR, STATIC, OF_BRIDGE = 0x80, 0x40, 0x04  # NUD_PERMANENT, NUD_NOARP, NTF_MASTER
 ETH_P_IP = 0x0800
 MTU_BYTES = 9000
 FRAME_BYTES = MTU_BYTES + 14  # with its Ethernet header, as the queues count it
 BURST_BYTES = FRAME_BYTES  # of the buckets, which may go into debt for one packet of the kernel's
 SMALL = "0x0/0xff+2"  # an IP header's third byte is zero where the packet is below 256 B
-WINDOW_FRAMES = 16  # of each connection: sent and not yet acknowledged
+WINDOW_FRAMES = 16  # of each connection, from the first message on
+SENT_BYTES = 24 * MTU_BYTES  # and what it may have sent, with what the kernel counts for its packets, at most
+RECEIVED_BYTES = 4 * 2**20  # room that never ends
 SETTINGS = {
     "net/ipv6/conf/all/disable_ipv6": "1",
     "net/ipv6/conf/default/disable_ipv6": "1",
@@ -32,7 +34,12 @@ SETTINGS = {
     "net/ipv4/tcp_slow_start_after_idle": "0",
     "net/ipv4/tcp_no_metrics_save": "1",
     "net/ipv4/tcp_autocorking": "0",
-    "net/ipv4/tcp_limit_output_bytes": str(2 * MTU_BYTES),
+    "net/ipv4/tcp_limit_output_bytes": str(MTU_BYTES),
+    "net/ipv4/tcp_sack": "0",  # what overtakes is not taken for a loss: nothing is ever lost
+    "net/ipv4/tcp_reordering": "300",
+    "net/ipv4/tcp_early_retrans": "0",
+    "net/ipv4/tcp_rmem": f"4096 {RECEIVED_BYTES} {RECEIVED_BYTES}",
+    "net/ipv4/tcp_wmem": f"4096 {SENT_BYTES} {SENT_BYTES}",
 }
 
 
@@ -148,7 +155,7 @@ class Builder:
         for other in range(len(self._hosts)):
             if other != device:
                 host.neigh("add", ifindex=data, dst=address(other, 0), lladdr=hardware_address(other), state=NEIGHBOUR)
-                window = {"cwnd": WINDOW_FRAMES, "initcwnd": WINDOW_FRAMES, "lock": CWND_LOCKED}
+                window = {"initcwnd": WINDOW_FRAMES}
                 host.route("add", dst=f"{address(other, 0)}/32", oif=data, scope="link", metrics=window)
         shape(host, data, self._wiring.cables[device][0])
 
@@ -166,6 +173,7 @@ def shape(network: Any, index: int, port: Port) -> None:
     """
     if port.rate_Bps is None:
         return
+    network.link("set", index=index, gso_max_segs=1)  # a packet of the kernel's is one frame
     rate_Bps, root = int(port.rate_Bps), 0x10000
     common = {"ceil": rate_Bps, "burst": BURST_BYTES, "cburst": BURST_BYTES, "quantum": FRAME_BYTES}
     network.tc("add", "htb", index, root, default=0x20)

@@ -16,6 +16,7 @@ from experiments.testbed import network
 from experiments.testbed.state import Record
 
 ENVIRONMENT = {
+    "MPIR_CVAR_POLLS_BEFORE_YIELD": "30",  # ranks that wait leave the cores to others soon
     "MPIR_CVAR_NOLOCAL": "1",  # ranks on one kernel would find each other through its memory
     "UCX_TLS": "tcp",
     "UCX_NET_DEVICES": network.DATA,
