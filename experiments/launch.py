@@ -101,10 +101,11 @@ def python_on_ranks(n_ranks: int, arguments: Sequence[str], timeout_s: float, *,
 
 def _echo(process: subprocess.Popen[str], lines: list[str]) -> None:
     """Pass on the ranks' progress as it comes, and keep every line."""
-    for line in process.stderr or ():
-        if line.strip():
-            lines.append(line.strip())
-            say(f"  {line.strip()}")
+    for text in process.stderr or ():
+        line = text.strip(" \0\t\r\n")  # Open MPI's launcher puts NULs between what ranks print
+        if line:
+            lines.append(line)
+            say(f"  {line}")
 
 
 def _stop(process: subprocess.Popen[str], too_late: threading.Event) -> None:
