@@ -8,6 +8,7 @@ import io
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
@@ -25,13 +26,18 @@ Facts = Mapping[str, Any]
 VERSION = importlib.metadata.version("commsim")
 
 
+def command() -> str:
+    """What this program was started with."""
+    return shlex.join(["commsim", *sys.argv[1:]])
+
+
 def provenance(**facts: Any) -> dict[str, Any]:
     """Where rows come from: the command, the versions, and the facts given."""
     import numpy as np
 
     return {
         "commsim": VERSION,
-        "command": " ".join(["commsim", *sys.argv[1:]]),
+        "command": command(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         **facts,

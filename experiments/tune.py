@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import tomli_w
 
 from collectives.registry import all_algorithms, find, names_of
 from collectives.tuning import Rule, Table
 from commsim import Algorithm, System, simulate
-from commsim.collective import collective_named
+from commsim.collective import Collective, collective_named
 from commsim.errors import ImpossibleResultError, InputError, RefusedError
-from experiments.output import provenance, read_results
+from experiments.output import VERSION, command, read_results
 from experiments.progress import track
 from experiments.sizes import volume
 
-KEPT = 3  # algorithms of a rule: the best, and what is taken where it refuses an operation that does not commute
 TUNED = ("allreduce", "broadcast", "reduce", "reduce_scatter", "allgather", "alltoall", "gather", "scatter", "barrier")
+MANY_CASES = 64  # from here on several processes are worth their start
+KEPT = 2  # algorithms of a rule: the best, and what is taken where that refuses
+CLOSE = 1.03  # as good as the best: a rule goes on while what it takes is
+HOPELESS = 1.25  # times what is kept: a closed form beyond it, on the fastest links that there are, is not simulated
+FOLDED = 64  # nodes; beyond, another power of two costs more simulating than it tells
+MOST_BYTES = 2**32  # of all ranks' vectors together: beyond, links are full, and the last rule goes on
+
+Sizes: TypeAlias = tuple[str | None, str | None, str | None, int]
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,7 @@ class Timed:
     n_ranks, n_bytes : int
     time_s : float
     keeps_order : bool
+    ranks_per_node : int
     """
 
     collective: str
@@ -41,42 +54,185 @@ class Timed:
     n_bytes: int
     time_s: float
     keeps_order: bool
+    ranks_per_node: int = 1
+
+
+def numbers_of_ranks(system: System) -> list[int]:
+    """Numbers that a table of a system shall have: nodes by powers of two, and all there are.
+
+    And one node more than each, up to :data:`FOLDED`: there algorithms fold, up to the next power of two.
+    """
+    each, most = system.devices_per_node or 1, system.n_devices
+    powers = [2**power for power in range((most // each).bit_length())]
+    nodes = (*powers, *(power + 1 for power in powers if power <= FOLDED))
+    return sorted(n for n in {each * number for number in nodes} | {most} if 1 < n <= most)
 
 
 def simulated(
     collectives: Sequence[str],
     algorithms: Sequence[str] | None,
-    system: System,
-    ranks: Sequence[int],
-    sizes: tuple[str | None, str | None, str | None, int],
+    systems: Sequence[System],
+    ranks: Sequence[int] | None,
+    sizes: Sizes,
     model: str,
     dtype: str,
 ) -> list[Timed]:
-    """Times of all algorithms that take a case, or of those named, for every number of ranks and size.
+    """Times of the algorithms that take a case, or of those named, for every number of ranks and size.
 
-    Those that need switches that compute are left out where the system has none, as are those that refuse.
+    Of `ranks` those that fill a system's nodes count; of the sizes those between which what is best changes. Left out
+    are algorithms that refuse, or need switches that compute where there are none, and those of which their closed
+    form says that they cannot be among the best; one that has no closed form must be named.
+
+    Raises
+    ------
+    InputError
+        Where two systems have as many ranks in a node, or a number of ranks fits none.
     """
-    cases = []
-    for name in collectives:
-        kind = collective_named(name)
-        named = (
-            None if algorithms is None else [spec for spec in algorithms if spec.partition(":")[0] in names_of(name)]
-        )
-        chosen = all_algorithms(name) if named is None else [find(name, spec) for spec in named]
-        for n_ranks in ranks:
-            sizes_here = volume(kind, n_ranks, dtype, (None,) * 3 + (2,) if kind.joins else sizes, None).sizes
-            cases += [(one, n_ranks, n_bytes) for one in chosen for n_bytes in sizes_here]
-    found = []
-    for one, n_ranks, n_bytes in track(cases, "simulating", len(cases)):
-        try:
-            time_s = simulate(one, system, n_bytes, n_ranks=n_ranks, model=model, dtype=dtype).time_s
-            keeps = one.resolved(n_ranks, n_bytes, system.ranks_per_node(n_ranks)).keeps_order
-        except (RefusedError, ImpossibleResultError, InputError):
-            continue
-        found.append(Timed(one.collective.name, _spec(one), n_ranks, n_bytes, time_s, keeps))
+    own = {system: system.devices_per_node or 1 for system in systems}
+    if len(set(own.values())) < len(own):
+        raise InputError(f"a table takes one system for each number of ranks in a node, not {sorted(own.values())}")
+    cases = [case for system in systems for case in _cases(collectives, system, ranks, sizes, dtype)]
+    if not cases:
+        raise InputError(f"none of {ranks} ranks fills whole nodes of {sorted(own.values())} ranks")
+    paces = {system: _fastest(system, model) for system in systems}
+
+    def rows_of(number: int) -> list[Timed]:
+        kind, system, n_ranks, span = cases[number]
+        known = names_of(kind.name)
+        alone = [one for one in all_algorithms(kind.name) if one.cost]
+        named = [find(kind.name, spec) for spec in algorithms or () if spec.partition(":")[0] in known]
+        chosen = alone if algorithms is None else named
+        contest = partial(_contest, chosen, system, n_ranks, paces[system], model, dtype)
+        return [row for rows in _searched(span, contest).values() for row in rows]
+
+    found = [row for rows in track(_on_all_cores(rows_of, len(cases)), "simulating", len(cases)) for row in rows]
     if not found:
         raise RefusedError("no algorithm takes any of these cases")
     return found
+
+
+_work: list[Callable[[int], list[Timed]]] = []
+
+
+def _on_all_cores(work: Callable[[int], list[Timed]], n_cases: int) -> Iterator[list[Timed]]:
+    """Results in order, from as many processes as there are cores; few cases are done here."""
+    n_cores = len(os.sched_getaffinity(0))
+    if n_cases < MANY_CASES or n_cores < 2:
+        yield from map(work, range(n_cases))
+        return
+    _work.append(work)  # forked processes have it
+    try:
+        with multiprocessing.get_context("fork").Pool(n_cores) as pool:
+            yield from pool.imap(_numbered, range(n_cases))
+    finally:
+        _work.pop()
+
+
+def _numbered(number: int) -> list[Timed]:
+    return _work[-1](number)
+
+
+def _cases(
+    collectives: Sequence[str], system: System, ranks: Sequence[int] | None, sizes: Sizes, dtype: str
+) -> Iterator[tuple[Collective, System, int, list[int]]]:
+    each = system.devices_per_node or 1
+    fitting = [n for n in ranks or () if n % each == 0 and n <= system.n_devices]
+    for kind in map(collective_named, collectives):
+        for n_ranks in numbers_of_ranks(system) if ranks is None else fitting:
+            span = sorted(volume(kind, n_ranks, dtype, (None,) * 3 + (2,) if kind.joins else sizes, None).sizes)
+            yield kind, system, n_ranks, [n for n in span if n * n_ranks <= MOST_BYTES or n == span[0]]
+
+
+def _searched(sizes: Sequence[int], contest: Callable[[int, list[Timed]], list[Timed]]) -> dict[int, list[Timed]]:
+    """Times at the sizes between which what is best changes: halving, from the first and the last on.
+
+    `contest` is told what is known of smaller sizes: nothing is faster with more bytes.
+    """
+    found: dict[int, list[Timed]] = {}
+
+    def look(n_bytes: int) -> None:
+        found[n_bytes] = contest(n_bytes, [row for size, rows in found.items() if size < n_bytes for row in rows])
+
+    look(sizes[0])
+    look(sizes[-1])
+    spans = [(0, len(sizes) - 1)]
+    while spans:
+        first, last = spans.pop()
+        before, after = (found[sizes[index]] for index in (first, last))
+        if last - first > 1 and not (before and after and _still_good(_best(before), after)):
+            middle = (first + last) // 2
+            look(sizes[middle])
+            spans += [(first, middle), (middle, last)]
+    return found
+
+
+def _contest(
+    chosen: Sequence[Algorithm],
+    system: System,
+    n_ranks: int,
+    pace: tuple[float, float, float],
+    model: str,
+    dtype: str,
+    n_bytes: int,
+    smaller: Sequence[Timed],
+) -> list[Timed]:
+    """Times of the algorithms that may be among the best, those that may be the fastest first."""
+    best: list[Timed] = []
+    known: dict[str, float] = {}
+    for row in smaller:
+        known[row.spec] = max(known.get(row.spec, 0.0), row.time_s)
+    floors = _floors(chosen, n_ranks, n_bytes, system.ranks_per_node(n_ranks), pace)
+    at_least = [(max(floor_s, known.get(_spec(one), 0.0)), resolved, one) for floor_s, resolved, one in floors]
+    for floor_s, resolved, one in sorted(at_least, key=lambda item: item[0]):
+        if not _is_hopeless(floor_s, resolved.keeps_order, best):
+            best += _timed(one, resolved, system, n_ranks, n_bytes, model, dtype)
+    return best
+
+
+def _fastest(system: System, model: str) -> tuple[float, float, float]:
+    """Alpha, beta and gamma of the first two ranks, which share a node where there are nodes."""
+    if system.n_devices < 2:
+        return 0.0, 0.0, 0.0
+    small, large = 8, 2**20
+
+    def time_s(collective: str, n_bytes: int) -> float:
+        return simulate(find(collective, "linear"), system, n_bytes, n_ranks=2, model=model).time_s
+
+    sent_s, added_s = (
+        (time_s(name, large) - time_s(name, small)) / (large - small) for name in ("broadcast", "reduce")
+    )
+    return time_s("broadcast", small) - small * sent_s, sent_s, max(added_s - sent_s, 0.0)
+
+
+def _floors(
+    chosen: Sequence[Algorithm], n_ranks: int, n_bytes: int, groups: int | None, pace: tuple[float, float, float]
+) -> Iterator[tuple[float, Algorithm, Algorithm]]:
+    """Those that take a case, with their closed form, 0 where there is none."""
+    for one in chosen:
+        try:
+            resolved = one.resolved(n_ranks, n_bytes, groups)
+        except InputError:
+            continue
+        yield resolved.cost_s(n_ranks, n_bytes, *pace) if resolved.cost else 0.0, resolved, one
+
+
+def _is_hopeless(floor_s: float, keeps_order: bool, best: Sequence[Timed]) -> bool:
+    """Whether something at least so slow can be no rule's."""
+    times = sorted(row.time_s for row in best)
+    in_order = [row.time_s for row in best if row.keeps_order]
+    is_late = len(times) >= KEPT and floor_s > HOPELESS * times[KEPT - 1]
+    return is_late and not (keeps_order and floor_s <= HOPELESS * min(in_order, default=math.inf))
+
+
+def _timed(
+    one: Algorithm, resolved: Algorithm, system: System, n_ranks: int, n_bytes: int, model: str, dtype: str
+) -> list[Timed]:
+    try:
+        time_s = simulate(one, system, n_bytes, n_ranks=n_ranks, model=model, dtype=dtype).time_s
+    except (RefusedError, ImpossibleResultError, InputError):
+        return []
+    each = system.devices_per_node or 1
+    return [Timed(one.collective.name, _spec(one), n_ranks, n_bytes, time_s, resolved.keeps_order, each)]
 
 
 def _spec(algorithm: Algorithm) -> str:
@@ -122,21 +278,39 @@ def _chooses(plain: Algorithm, given: Algorithm, n_ranks: int, n_bytes: int) -> 
 def table(rows: Sequence[Timed], **facts: Any) -> Table:
     """The fastest for each number of ranks and range of sizes.
 
-    A range ends half way (geometrically) between the last size at which something is best and the next one. A rule
-    names the :data:`KEPT` fastest, and the fastest that keeps the order of ranks, for operations that do not commute.
+    A range ends half way (geometrically) between the last size at which something is as good as the best (within
+    :data:`CLOSE`) and the next one. A rule names the :data:`KEPT` fastest, and the fastest that keeps the order of
+    ranks, for operations that do not commute.
     """
     rules: list[Rule] = []
-    for collective, n_ranks in sorted({(row.collective, row.n_ranks) for row in rows}):
-        own = [row for row in rows if (row.collective, row.n_ranks) == (collective, n_ranks)]
-        sizes = sorted({row.n_bytes for row in own})
-        last: tuple[str, ...] = ()
-        for before, n_bytes in zip([0, *sizes], sizes, strict=False):
-            best = _best([row for row in own if row.n_bytes == n_bytes])
-            if best != last:
-                begin = 0 if not last else math.isqrt(before * n_bytes)
-                rules.append(Rule(collective, n_ranks, begin, best))
-            last = best
-    return Table(tuple(rules), provenance(**facts))
+    for collective, each, n_ranks in sorted({(row.collective, row.ranks_per_node, row.n_ranks) for row in rows}):
+        own = [row for row in rows if (row.collective, row.ranks_per_node, row.n_ranks) == (collective, each, n_ranks)]
+        rules += [Rule(collective, n_ranks, n_bytes, best, each) for n_bytes, best in _by_size(own).items()]
+    return Table(tuple(rules), {"commsim": VERSION, "command": command(), **facts})
+
+
+def _by_size(rows: Sequence[Timed]) -> dict[int, tuple[str, ...]]:
+    """What to take from which size on."""
+    found: dict[int, tuple[str, ...]] = {}
+    last: tuple[str, ...] = ()
+    size_before = 0
+    for n_bytes in sorted({row.n_bytes for row in rows}):
+        here = [row for row in rows if row.n_bytes == n_bytes]
+        if not last or not _still_good(last, here):
+            last = _best(here)
+            found[math.isqrt(size_before * n_bytes) if found else 0] = last
+        size_before = n_bytes
+    return found
+
+
+def _still_good(specs: Sequence[str], rows: Sequence[Timed]) -> bool:
+    """Whether these are as good as the best still: of all, and of those that keep the order."""
+    times = {row.spec: row.time_s for row in rows}
+    in_order = {row.spec: row.time_s for row in rows if row.keeps_order}
+    ordered = next((times[spec] for spec in specs if spec in in_order), math.inf)
+    return times.get(specs[0], math.inf) <= CLOSE * min(times.values()) and (
+        not in_order or ordered <= CLOSE * min(in_order.values())
+    )
 
 
 def _best(rows: Sequence[Timed]) -> tuple[str, ...]:
@@ -145,11 +319,21 @@ def _best(rows: Sequence[Timed]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(row.spec for row in ranked[:KEPT]), *in_order]))
 
 
+HEAD = """\
+# Decision table of commsim: what algorithm="auto" takes for so many ranks and bytes.
+# A rule holds from its ranks_per_node, n_ranks and n_bytes on, up to those of the next one.
+"""
+
+
 def toml(made: Table) -> str:
-    """The table as TOML."""
-    rows = [
-        {"collective": r.collective, "n_ranks": r.n_ranks, "n_bytes": r.n_bytes, "algorithms": list(r.algorithms)}
-        for r in made.rules
-    ]
-    head = "# Decision table of commsim: the algorithm for so many ranks and bytes, and up to those of the next rule.\n"
-    return head + tomli_w.dumps({"provenance": dict(made.provenance), "rule": rows})
+    """The table as TOML, a line for each rule; those that say what the ones for fewer ranks say are left out."""
+    kept: list[Rule] = []
+    before: Any = None
+    for case, rules in groupby(made.rules, lambda rule: (rule.collective, rule.ranks_per_node, rule.n_ranks)):
+        own = list(rules)
+        says = (case[:2], [(rule.n_bytes, rule.algorithms) for rule in own])
+        kept += own if says != before else []
+        before = says
+    lines = [", ".join(f"{key} = {json.dumps(value)}" for key, value in asdict(rule).items()) for rule in kept]
+    rules_in_lines = "".join(f"    {{ {line} }},\n" for line in lines)
+    return f"{HEAD}rule = [\n{rules_in_lines}]\n\n" + tomli_w.dumps({"provenance": dict(made.provenance)})

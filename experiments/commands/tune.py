@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,8 +14,13 @@ def tune(
         list[Path] | None, typer.Argument(metavar="[MEASURED…]", help="what `commsim run -o` wrote")
     ] = None,
     system: Annotated[
-        str | None,
-        typer.Option("-s", "--system", help="simulate on this system instead: NAME:key=value,… or FILE.toml"),
+        list[str] | None,
+        typer.Option(
+            "-s",
+            "--system",
+            help="simulate on this system instead: NAME:key=value,… or FILE.toml; several, each with other "
+            "numbers of ranks in a node, make one table",
+        ),
     ] = None,
     collective: Annotated[
         str | None, typer.Option("--collective", help="of simulations: NAME[,NAME…]; all but alltoallv by default")
@@ -24,7 +29,8 @@ def tune(
         str | None, typer.Option("-a", "--algorithm", help="of simulations: NAME[:key=value,…][,NAME…]; else all")
     ] = None,
     ranks: Annotated[
-        str | None, typer.Option("--ranks", help="2,4,8; by default powers of two up to the system's, and those")
+        str | None,
+        typer.Option("--ranks", help="2,4,8; by default nodes by powers of two and one more, up to the system's"),
     ] = None,
     sizes: Annotated[str | None, typer.Option("--sizes", help="sizes such as 1MiB,64MiB")] = None,
     begin: Annotated[str | None, typer.Option("-b", "--begin", help="first size")] = None,
@@ -43,24 +49,29 @@ def tune(
     From what was measured, or from a system's model: all algorithms for every number of ranks and size.
     """
     import topologies
+    from commsim import System
     from commsim.errors import InputError, unknown_name
     from commsim.spec import split_list
     from experiments.tune import TUNED, measured, simulated, table, toml
     from experiments.tune_exports import EXPORTS, exported
 
-    if bool(files) == (system is not None):
+    if bool(files) == bool(system):
         raise InputError("give either files that were measured, or -s SYSTEM to simulate on")
     if library is not None and library not in EXPORTS:
         raise unknown_name("--for", library, EXPORTS)
-    if system is None:
-        rows, facts = measured(files or ()), {"measured": [str(path) for path in files or ()]}
-    else:
-        machine = topologies.find(system)
+    if library is not None and len(system or ()) > 1:
+        raise InputError("--for takes one system: those tables do not know how many ranks share a node")
+    facts: dict[str, Any] = {"measured": [str(path) for path in files or ()]}
+    if system:
+        machines: list[System] = [topologies.find(one) for one in system]
         names = TUNED if collective is None else tuple(split_list(collective))
         specs = None if algorithm is None else split_list(algorithm)
-        numbers = _ranks(ranks, machine.n_devices)
-        span = (sizes, begin or (None if sizes else "8B"), end or (None if sizes or begin else "64MiB"), factor)
-        rows, facts = simulated(names, specs, machine, numbers, span, model, dtype), {"system": [machine.name]}
+        numbers = None if ranks is None else _ranks(ranks, max(machine.n_devices for machine in machines))
+        span = (sizes, begin or (None if sizes else "8B"), end or (None if sizes or begin else "1GiB"), factor)
+        rows = simulated(names, specs, machines, numbers, span, model, dtype)
+        facts = {"model": model, "dtype": dtype, "systems": [machine.name for machine in machines]}
+    else:
+        rows = measured(files or ())
     text = toml(table(rows, **facts)) if library is None else exported(rows, library, channels)
     if output is None:
         sys.stdout.write(text)
@@ -68,11 +79,9 @@ def tune(
         output.write_text(text)
 
 
-def _ranks(text: str | None, most: int) -> list[int]:
+def _ranks(text: str, most: int) -> list[int]:
     from commsim.errors import InputError
 
-    if text is None:
-        return sorted({*(2**k for k in range(1, most.bit_length()) if 2**k <= most), most})
     try:
         numbers = sorted({int(word) for word in text.split(",") if word.strip()})
     except ValueError:
