@@ -166,7 +166,7 @@ def node_ways(
         first = (segment * sum(times) + begins[way]) * length
         return in_turn(rank, parts[way], first, times[way] * length)
 
-    if in_step:
+    if in_step or segments * len(parts) == 1:
         yield from pipelined(beside([piece(way, k) for way in range(len(parts))]) for k in range(segments))
     else:
         yield lanes(*(staggered([piece(way, k) for k in range(segments)]) for way in range(len(parts))))
