@@ -85,7 +85,7 @@ def check_walks(topology, src, dst, hops):
     """Each route is a connected walk from src to dst, padding last, and empty where src is dst; the lengths (n,)."""
     used, n = hops != NO_LINK, len(src)
     lengths = used.sum(axis=1)
-    assert hops.dtype == np.int64
+    assert hops.dtype in (np.int32, np.int64)
     assert hops.shape[0] == n
     assert (used == (np.arange(hops.shape[1]) < lengths[:, None])).all()
     assert hops.max(initial=-1) < topology.n_links
