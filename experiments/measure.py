@@ -125,16 +125,16 @@ class Patience:
     watchdog : Watchdog
     what : str
     first_s : float
-        Of the first iteration, beside the limit; of a later one :data:`MANY` times what the longest took so far.
+        Of a first iteration, beside the limit; of a later one :data:`MANY` times what the longest took so far.
     """
 
     watchdog: Watchdog
     what: str
     first_s: float
 
-    def waits(self, longest_s: float) -> None:
-        """Tell the watchdog that an iteration begins."""
-        self.watchdog.waits(self.what, max(self.first_s, MANY * longest_s))
+    def waits(self, longest_s: float | None = None) -> None:
+        """Tell the watchdog that an iteration begins; None: a first one."""
+        self.watchdog.waits(self.what, self.first_s if longest_s is None else MANY * longest_s)
 
 
 def slowest_times(
@@ -170,7 +170,7 @@ def slowest_times(
     for iteration in range(-warmup, iterations):
         for index, plan in enumerate(plans):
             if patience is not None:
-                patience.waits(longest_s)
+                patience.waits(longest_s if iteration > -warmup else None)
             reset()
             comm.Barrier()
             begin = MPI.Wtime()
