@@ -390,14 +390,14 @@ def require_same_losses(comm: MPI.Comm, asked: Asked, n_steps: int) -> dict[str,
     Raises
     ------
     AgreedError, CommsimError
-        If the network does not learn here.
+        If the network cannot be trained on one rank here.
     """
     groups = ranks_per_node(comm)
 
     def prepare() -> Case:
         case = prepared(asked, comm.size, groups)
         if not case.learns or asked.is_module:
-            raise InputError(f"--check: {asked.workload} does not learn here; take cifar10_quick or mlp")
+            raise InputError(f"--check: {asked.workload} cannot be trained on one rank here; take cifar10_quick or mlp")
         return case
 
     case = agreed(comm, prepare)
