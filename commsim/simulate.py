@@ -169,6 +169,20 @@ def prepared(
     return schedule, _layout(schedule, size, dtype, counts)
 
 
+def unbound_s(
+    algorithm: Algorithm,
+    system: System,
+    n_bytes: int | str,
+    *,
+    n_ranks: int | None = None,
+    dtype: str = "float32",
+    model: str = "fluid",
+) -> float:
+    """The time of what is no collective of all ranks: no bound of one binds it. Parameters as :func:`simulate`'s."""
+    schedule, layout = prepared(algorithm, system, n_bytes, n_ranks=n_ranks, dtype=dtype)
+    return float(MODELS[model].run(schedule, system, layout, None, NO_DISTURBANCE).finish_s.max())
+
+
 def _layout(schedule: Schedule, n_bytes: int, dtype: str, counts: Ints | None) -> Layout:
     collective, n_ranks = schedule.algorithm.collective, schedule.n_ranks
     item, count = item_bytes(dtype), n_elements(n_bytes, dtype)

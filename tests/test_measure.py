@@ -1,6 +1,7 @@
 """What is measured, checked and added up, without real ranks."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from commsim.collective import ALLREDUCE, collective_named
 from commsim.errors import ExecutionError, InputError
 from experiments.comparison import Comparison, score, series
 from experiments.measure import (
+    MANY,
     PERIOD,
     Case,
+    Patience,
     _binding,
     _filled,
     _pattern,
@@ -156,6 +159,21 @@ def test_times_are_of_the_slowest_rank_after_a_barrier_and_warm_up():
     assert (times > 0).all()
     assert [plan.runs for plan in plans] == [10, 10]
     assert (comm.barriers, len(resets)) == (20, 20)
+
+
+def test_a_first_iteration_is_waited_for_long_and_later_ones_by_what_the_longest_took():
+    told = []
+
+    class Told:
+        def waits(self, what, patience_s):
+            told.append((what, patience_s))
+
+    slow, quick = FakePlan(), FakePlan()
+    slow.run = lambda: time.sleep(0.01)
+    slowest_times([slow, quick], FakeComm(), lambda: None, 2, 1, Patience(Told(), "messages", 77.0))
+    assert told[:2] == [("messages", 77.0)] * 2
+    assert len(told) == 6
+    assert all(0.01 * MANY <= patience_s < 77.0 for _, patience_s in told[2:])
 
 
 def test_binding_is_said_in_ranges():

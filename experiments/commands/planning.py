@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from experiments.commands.arguments import Output
 from experiments.commands.printing import show
 from experiments.commands.training import (
     UNDISTURBED,
@@ -16,7 +17,6 @@ from experiments.commands.training import (
     Figure,
     Format,
     Model,
-    Output,
     Pipeline,
     Policy,
     Rate,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.commands.arguments import Degrade, Fail, Placement, Seed
+from experiments.commands.arguments import Degrade, Fail, Output, Placement, Seed, SystemSpec
 from experiments.commands.disturbances import Jitter, Skew, Stragglers, disturbance
 from experiments.commands.printing import show
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from experiments.training import Training
 
 Workload = Annotated[str, typer.Argument(metavar="WORKLOAD", help="a name such as resnet50 or gpt3, or a file")]
-SystemSpec = Annotated[str, typer.Option("-s", "--system", help="NAME:key=value,… or FILE.toml")]
 Policy = Annotated[str, typer.Option("--policy", help="NAME:key=value,… of `commsim list policies`")]
 Batch = Annotated[float, typer.Option("--batch", help="samples of a step for each copy of the model")]
 Tensor = Annotated[int, typer.Option("--tensor", help="ranks that share each layer")]
@@ -35,7 +34,6 @@ Variation = Annotated[
 Model = Annotated[str, typer.Option("--model", help="of the network: fluid, hockney or loggp")]
 Figure = Annotated[Path | None, typer.Option("--figure", help="draw it: FILE.svg, .png or .pdf")]
 Format = Annotated[str, typer.Option("--format", help="table, csv or json")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="also write to FILE.csv, .json or .txt")]
 
 
 UNDISTURBED = ("0%", 1.0, "0s", "0%")

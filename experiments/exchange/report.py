@@ -12,11 +12,9 @@ import numpy as np
 
 from collectives.registry import find
 from commsim import System, simulate
-from commsim.disturbance import NO_DISTURBANCE
 from commsim.errors import InputError
-from commsim.models import MODELS
 from commsim.result import Result
-from commsim.simulate import prepared
+from commsim.simulate import unbound_s
 from commsim.units import format_bytes, format_count, format_time
 from experiments.choose import LIBRARY
 from experiments.comparison import score_of
@@ -73,8 +71,7 @@ def _call_s(result: Result, group: str, n_ranks: int, system: System, model: str
         ranks = np.arange(n_ranks)
         members = ranks.reshape(-1, result.n_ranks) if group == "node" else ranks.reshape(result.n_ranks, -1).T
         together = side_by_side(one.resolved(result.n_ranks, result.n_bytes, None), members, 0)
-        schedule, layout = prepared(together, system, result.n_bytes, n_ranks=n_ranks, dtype=result.dtype)
-        return float(MODELS[model].run(schedule, system, layout, None, NO_DISTURBANCE).finish_s.max())
+        return unbound_s(together, system, result.n_bytes, n_ranks=n_ranks, dtype=result.dtype, model=model)
     given: dict[str, Any] = {"n_ranks": result.n_ranks, "model": model, "root": result.root or 0, "dtype": result.dtype}
     return simulate(one, system, result.n_bytes, **given).time_s
 

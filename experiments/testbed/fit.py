@@ -28,7 +28,6 @@ from experiments.testbed.patterns import patterns, time_s
 
 ANNOUNCED_BYTES = int(ranks.ENVIRONMENT["UCX_RNDV_THRESH"])
 SEGMENT_BYTES = network.MTU_BYTES - 52  # payload of a frame: without IP's and TCP's headers and time stamps
-LATENCY_S = 0.0  # of a link: nothing delays, so all of it is overhead
 NOISE, JITTER_S = 0.01, 2e-4  # of a time that is measured: relative, and what cores that are shared add
 OVERHEADS = ("small", "announced", "small both ways", "announced both ways")
 FIRST_S, FIRST_BYTES = 1e-4, 2.0 * SEGMENT_BYTES  # an overhead and a burst to begin with

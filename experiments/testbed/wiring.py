@@ -12,7 +12,6 @@ from commsim.topology import NO_LINK, Topology
 from commsim.units import format_bandwidth
 
 MOST_DEVICES = 64  # every one is a namespace with a process; each has a static neighbour for every other
-MOST_PORTS = 1024  # of one Linux bridge
 
 
 @dataclass(frozen=True)
