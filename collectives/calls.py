@@ -65,6 +65,8 @@ def Allreduce(
         known = ready[comm.handle].calls.known
         call = known["allreduce", id(sendbuf), id(recvbuf), id(op), id(algorithm), 0, id(tuning), None]
     except KeyError:
+        call = None  # an error of the first call shall not be told as one of this look-up
+    if call is None:
         _run(Arguments("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning))
     else:
         call.run()

@@ -72,6 +72,8 @@ def test_osu_text_counts_what_one_has_for_one(tmp_path):
         read(tmp_path, OSU)
     rows = read(tmp_path, OSU, Told(n_ranks=8))
     assert [(row.collective, row.n_bytes) for row in rows] == [("allgather", 8), ("allgather", 8192)]
+    assert [row.dtype for row in rows] == ["int8"] * 2
+    assert read(tmp_path, OSU.replace("CHAR", "FLOAT"), Told(n_ranks=8))[0].dtype == "float32"
     [row] = read(tmp_path, OSU_STYLE, Told(n_ranks=8))
     assert (row.spec, row.n_bytes, row.time_s) == ("chain:segments=4,chains=1", 4096, pytest.approx(10.5e-6))
 

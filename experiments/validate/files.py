@@ -28,6 +28,7 @@ NCCL_TESTS = {
 }
 NCCL_TYPES = {"float": "float32", "double": "float64", "half": "float16", "bfloat16": "float16"}
 OSU = {"bcast": "broadcast", "allreduce": "allreduce", "reduce": "reduce", "reduce_scatter": "reduce_scatter"}
+OSU_TYPES = {"CHAR": "int8", "INT": "int32", "FLOAT": "float32"}
 OSU_BLOCKS = ("allgather", "gather", "scatter", "alltoall")  # OSU counts what one rank has for one other
 SIZE_COLUMNS = ("n_bytes", "size_B", "bytes", "size")
 TIME_COLUMNS = {"time_s": "s", "time_us": "us", "time_ms": "ms", "oop_us": "us", "ip_us": "us", "latency_us": "us"}
@@ -35,6 +36,7 @@ RANK_COLUMNS = ("n_ranks", "ranks", "np")
 
 _RANK = re.compile(r"#\s+Rank\s+\d+\b.*\bPid\b", re.IGNORECASE)
 _NCCL_TEST = re.compile(r"\b(" + "|".join(NCCL_TESTS) + r")(?:_perf|_test)?\b")
+_OSU_TYPE = re.compile(r"#\s*Datatype:\s*MPI_(\w+)")
 _OSU_TITLE = re.compile(
     r"#\s*OSU(-style)?\s+(?:MPI(?:-\S+)?\s+)?(\w+).*?Latency(?: Test)?(?:.*, algorithm (\S+))?", re.I
 )
@@ -113,11 +115,15 @@ def _of_nccl_tests(lines: Sequence[str], told: Told) -> Iterator[Result]:
 
 
 def _of_osu(lines: Sequence[str], told: Told) -> Iterator[Result]:
-    collective, algorithm, blocks = None, LIBRARY, False
+    """Of chars, if it does not say of what: a size of 1 B is none of floats."""
+    collective, algorithm, blocks, dtype = None, LIBRARY, False, "float32"
     for line in lines:
+        if kind := _OSU_TYPE.match(line.strip()):
+            dtype = OSU_TYPES.get(kind[1], dtype)
         if title := _OSU_TITLE.match(line.strip()):
             word = title[2].lower()
             collective, blocks = OSU.get(word, word), not title[1] and word in OSU_BLOCKS
+            dtype = "float32" if title[1] else "int8"
             algorithm = title[3] or LIBRARY
             if collective not in COLLECTIVES and told.collective is None:
                 raise InputError(f"{title[2]!r} is no collective")
@@ -127,7 +133,7 @@ def _of_osu(lines: Sequence[str], told: Told) -> Iterator[Result]:
             name, params = _split(told.collective or collective, algorithm)
             time_s = parse_time(f"{words[1]}us")
             n_bytes = int(words[0]) * factor
-            yield _result(told, collective, None, n_bytes, time_s, algorithm=name, params=params)
+            yield _result(told, collective, None, n_bytes, time_s, algorithm=name, params=params, dtype=dtype)
 
 
 def _split(collective: str | None, spec: str) -> tuple[str, Mapping[str, object]]:
