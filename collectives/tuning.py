@@ -2,7 +2,8 @@
 
 A table is TOML or JSON: a list ``rule`` with ``collective``, ``ranks_per_node`` (1 where it is not said), ``n_ranks``
 and ``n_bytes`` (all three: from here on, until the next rule) and ``algorithms``, specs in the order in which they are
-taken; the first that does not refuse the case.
+taken; the first that does not refuse the case. Rules in one node (all ranks are in it) are for calls in one node, the
+others for calls among several.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Rule:
     algorithms: tuple[str, ...]
     ranks_per_node: int = 1
 
+    @property
+    def is_in_one_node(self) -> bool:
+        """Whether all ranks share a node, which they do not where there is one in each."""
+        return _in_one_node(self.n_ranks, self.ranks_per_node)
+
     def __post_init__(self) -> None:
         collective_named(self.collective)
         if min(self.n_ranks, self.ranks_per_node) < 1 or self.n_bytes < 0 or not self.algorithms:
@@ -72,8 +78,15 @@ class Table:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def specs(self, collective: str, n_ranks: int, n_bytes: int, ranks_per_node: int = 1) -> tuple[str, ...]:
-        """The specs for a case; of a collective without rules none."""
-        left = [rule for rule in self.rules if rule.collective == collective]
+        """The specs for a case; of a collective without rules none.
+
+        Where no rule is in one node, a call in one takes those for a rank in each; where all are, others take them too.
+        """
+        own = [rule for rule in self.rules if rule.collective == collective]
+        inside = _in_one_node(n_ranks, ranks_per_node)
+        left = [rule for rule in own if rule.is_in_one_node == inside]
+        if not left:
+            left, ranks_per_node = own, 1 if inside else n_ranks
         for key, value in (("ranks_per_node", ranks_per_node), ("n_ranks", n_ranks), ("n_bytes", n_bytes)):
             begin = _from(sorted({getattr(rule, key) for rule in left}), value)
             left = [rule for rule in left if getattr(rule, key) == begin]
@@ -111,6 +124,10 @@ def _rule(path: str | Path, number: int, row: Any) -> Rule:
         raise InputError(f"decision table {path}, rule {number}: {error} is missing") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"decision table {path}, rule {number}: {error}") from None
+
+
+def _in_one_node(n_ranks: int, ranks_per_node: int) -> bool:
+    return 1 < n_ranks <= ranks_per_node
 
 
 def _from(begins: Sequence[int], value: int) -> int | None:

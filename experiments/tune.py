@@ -58,14 +58,18 @@ class Timed:
 
 
 def numbers_of_ranks(system: System) -> list[int]:
-    """Numbers that a table of a system shall have: nodes by powers of two, and all there are.
+    """Numbers that a table of a system shall have: in one node, and of nodes, powers of two and all there are.
 
-    And one node more than each, up to :data:`FOLDED`: there algorithms fold, up to the next power of two.
+    And one more than each, up to :data:`FOLDED`: there algorithms fold, up to the next power of two.
     """
     each, most = system.devices_per_node or 1, system.n_devices
-    powers = [2**power for power in range((most // each).bit_length())]
-    nodes = (*powers, *(power + 1 for power in powers if power <= FOLDED))
-    return sorted(n for n in {each * number for number in nodes} | {most} if 1 < n <= most)
+    across = {each * number for number in _powers_and_one_more(most // each)} | {most}
+    return sorted(n for n in {*_powers_and_one_more(each), *across} if 1 < n <= most)
+
+
+def _powers_and_one_more(most: int) -> list[int]:
+    powers = [2**power for power in range(most.bit_length())]
+    return [n for n in (*powers, *(power + 1 for power in powers if power <= FOLDED)) if n <= most]
 
 
 def simulated(
@@ -79,9 +83,10 @@ def simulated(
 ) -> list[Timed]:
     """Times of the algorithms that take a case, or of those named, for every number of ranks and size.
 
-    Of `ranks` those that fill a system's nodes count; of the sizes those between which what is best changes. Left out
-    are algorithms that refuse, or need switches that compute where there are none, and those of which their closed
-    form says that they cannot be among the best; one that has no closed form must be named.
+    Of `ranks` those count that fill a system's nodes, or are in one node, of several systems in the largest; of the
+    sizes those between which what is best changes. Left out are algorithms that refuse, or need switches that compute
+    where there are none, and those of which their closed form says that they cannot be among the best; one that has no
+    closed form must be named.
 
     Raises
     ------
@@ -91,9 +96,14 @@ def simulated(
     own = {system: system.devices_per_node or 1 for system in systems}
     if len(set(own.values())) < len(own):
         raise InputError(f"a table takes one system for each number of ranks in a node, not {sorted(own.values())}")
-    cases = [case for system in systems for case in _cases(collectives, system, ranks, sizes, dtype)]
+    cases = [
+        (kind, system, n_ranks, _span(kind, n_ranks, sizes, dtype))
+        for system, each in own.items()
+        for kind in map(collective_named, collectives)
+        for n_ranks in _told_by(system, ranks, is_largest=each == max(own.values()))
+    ]
     if not cases:
-        raise InputError(f"none of {ranks} ranks fills whole nodes of {sorted(own.values())} ranks")
+        raise InputError(f"none of {ranks} ranks fills whole nodes of {sorted(own.values())} ranks, or is in one")
     paces = {system: _fastest(system, model) for system in systems}
 
     def rows_of(number: int) -> list[Timed]:
@@ -132,15 +142,16 @@ def _numbered(number: int) -> list[Timed]:
     return _work[-1](number)
 
 
-def _cases(
-    collectives: Sequence[str], system: System, ranks: Sequence[int] | None, sizes: Sizes, dtype: str
-) -> Iterator[tuple[Collective, System, int, list[int]]]:
+def _told_by(system: System, ranks: Sequence[int] | None, is_largest: bool) -> list[int]:
+    """The numbers of ranks for which a system is asked: of several nodes; and in one, if no other has a larger one."""
     each = system.devices_per_node or 1
-    fitting = [n for n in ranks or () if n % each == 0 and n <= system.n_devices]
-    for kind in map(collective_named, collectives):
-        for n_ranks in numbers_of_ranks(system) if ranks is None else fitting:
-            span = sorted(volume(kind, n_ranks, dtype, (None,) * 3 + (2,) if kind.joins else sizes, None).sizes)
-            yield kind, system, n_ranks, [n for n in span if n * n_ranks <= MOST_BYTES or n == span[0]]
+    numbers = numbers_of_ranks(system) if ranks is None else [n for n in ranks if n <= system.n_devices]
+    return [n for n in numbers if (is_largest if n <= each else n % each == 0)]
+
+
+def _span(kind: Collective, n_ranks: int, sizes: Sizes, dtype: str) -> list[int]:
+    span = sorted(volume(kind, n_ranks, dtype, (None,) * 3 + (2,) if kind.joins else sizes, None).sizes)
+    return [n for n in span if n * n_ranks <= MOST_BYTES or n == span[0]]
 
 
 def _searched(sizes: Sequence[int], contest: Callable[[int, list[Timed]], list[Timed]]) -> dict[int, list[Timed]]:
@@ -231,7 +242,7 @@ def _timed(
         time_s = simulate(one, system, n_bytes, n_ranks=n_ranks, model=model, dtype=dtype).time_s
     except (RefusedError, ImpossibleResultError, InputError):
         return []
-    each = system.devices_per_node or 1
+    each = min(system.devices_per_node or 1, n_ranks)
     return [Timed(one.collective.name, _spec(one), n_ranks, n_bytes, time_s, resolved.keeps_order, each)]
 
 
@@ -283,10 +294,18 @@ def table(rows: Sequence[Timed], **facts: Any) -> Table:
     ranks, for operations that do not commute.
     """
     rules: list[Rule] = []
-    for collective, each, n_ranks in sorted({(row.collective, row.ranks_per_node, row.n_ranks) for row in rows}):
-        own = [row for row in rows if (row.collective, row.ranks_per_node, row.n_ranks) == (collective, each, n_ranks)]
+    cases: dict[tuple[str, int, int], list[Timed]] = {}
+    for row in rows:
+        cases.setdefault((row.collective, row.ranks_per_node, row.n_ranks), []).append(row)
+    for (collective, each, n_ranks), own in cases.items():
         rules += [Rule(collective, n_ranks, n_bytes, best, each) for n_bytes, best in _by_size(own).items()]
+    rules.sort(key=lambda rule: (*_kind(rule), rule.n_ranks, rule.n_bytes))
     return Table(tuple(rules), {"commsim": VERSION, "command": command(), **facts})
+
+
+def _kind(rule: Rule) -> tuple[str, int]:
+    """What is the same for the rules of which a call's number of ranks chooses: those in one node are of one kind."""
+    return rule.collective, 0 if rule.is_in_one_node else rule.ranks_per_node
 
 
 def _by_size(rows: Sequence[Timed]) -> dict[int, tuple[str, ...]]:
@@ -329,9 +348,9 @@ def toml(made: Table) -> str:
     """The table as TOML, a line for each rule; those that say what the ones for fewer ranks say are left out."""
     kept: list[Rule] = []
     before: Any = None
-    for case, rules in groupby(made.rules, lambda rule: (rule.collective, rule.ranks_per_node, rule.n_ranks)):
+    for (kind, _), rules in groupby(made.rules, lambda rule: (_kind(rule), rule.n_ranks)):
         own = list(rules)
-        says = (case[:2], [(rule.n_bytes, rule.algorithms) for rule in own])
+        says = (kind, [(rule.n_bytes, rule.algorithms) for rule in own])
         kept += own if says != before else []
         before = says
     lines = [", ".join(f"{key} = {json.dumps(value)}" for key, value in asdict(rule).items()) for rule in kept]

@@ -155,9 +155,12 @@ def test_the_shipped_table_says_where_it_comes_from_and_is_still_right():
     machines = [topologies.find(system) for system in facts["systems"]]
     assert made.specs("allreduce", 16, 8) != made.specs("allreduce", 16, 2**26)
     for collective, machine, n_bytes in itertools.product(("allreduce", "reduce_scatter"), machines, (8, 2**21)):
-        rows = simulated([collective], None, [machine], [16], (str(n_bytes), None, None, 2), "fluid", facts["dtype"])
+        each = machine.devices_per_node or 1
+        n_ranks = 16 if each < 16 else 2 * each
+        size = (str(n_bytes), None, None, 2)
+        rows = simulated([collective], None, [machine], [n_ranks], size, "fluid", facts["dtype"])
         times = {row.spec: row.time_s for row in rows}
-        first = made.specs(collective, 16, n_bytes, machine.devices_per_node or 1)[0]
+        first = made.specs(collective, n_ranks, n_bytes, each)[0]
         assert times.get(first, float("inf")) <= 1.1 * min(times.values()), (collective, machine.name, n_bytes, first)
 
 
@@ -184,13 +187,13 @@ def test_simulated_and_measured_times_make_a_table(commsim, tmp_path):
     code, _, err = commsim("tune")
     assert (code, "give either files" in err) == (2, True)
     code, _, err = commsim("tune", "-s", star, "--ranks", "5")
-    assert (code, "write numbers from 1 to the system's 4" in err) == (2, True)
+    assert (code, "there are 4 devices, not 5" in err) == (2, True)
     nodes = (
         "pcie_tree:nodes=2,gpus_per_switch=2,bandwidth=1GB/s,latency=1us,network_bandwidth=1GB/s,network_latency=1us"
     )
     for words, said in {
         ("-s", star, "-s", star): "one system for each number of ranks in a node, not [1, 1]",
-        ("-s", nodes, "--ranks", "5"): "none of [5] ranks fills whole nodes of [8] ranks",
+        ("-s", nodes, "--ranks", "9"): "none of [9] ranks fills whole nodes of [8] ranks, or is in one",
         ("-s", nodes, "-s", star, "--for", "mpich"): "--for takes one system",
     }.items():
         code, _, err = commsim("tune", *words)
@@ -223,10 +226,39 @@ def test_nccls_plugin_needs_its_channels():
 
 
 def test_rules_of_nodes_hold_from_their_own_on():
-    rules = [Rule("allreduce", n, 0, (a,), each) for each, n, a in ((1, 2, "ring"), (4, 4, "linear"), (4, 8, "bine"))]
+    rules = [Rule("allreduce", n, 0, (a,), each) for each, n, a in ((1, 2, "ring"), (4, 8, "linear"), (4, 16, "bine"))]
     made = Table(tuple(rules))
-    found = {case: made.specs("allreduce", case[0], 0, case[1]) for case in ((64, 1), (64, 3), (4, 4), (7, 7), (64, 8))}
+    found = {
+        case: made.specs("allreduce", case[0], 0, case[1]) for case in ((64, 1), (64, 3), (8, 4), (12, 6), (64, 8))
+    }
     assert [names[0] for names in found.values()] == ["ring", "ring", "linear", "linear", "bine"]
+    assert made.specs("allreduce", 7, 0, 7) == ("ring",)  # in one node, of which nothing is known
+
+
+def test_rules_in_one_node_are_for_calls_in_one_node():
+    rules = [Rule("allreduce", n, 0, (a,), each) for each, n, a in ((2, 2, "bine"), (5, 5, "linear"), (1, 2, "ring"))]
+    found = {case: Table(tuple(rules)).specs("allreduce", case[0], 0, case[1]) for case in ((4, 4), (6, 6), (12, 6))}
+    assert [names[0] for names in found.values()] == ["bine", "linear", "ring"]
+    alone = Table(tuple(rules[:2]))
+    assert alone.specs("allreduce", 64, 0, 1) == ("linear",)  # the last one goes on
+
+
+def test_numbers_of_ranks_are_of_nodes_and_in_one(tmp_path):
+    """Of two systems the one with the larger nodes says what is best in one."""
+    nodes = ",bandwidth=1GB/s,latency=1us,network_bandwidth=1GB/s,network_latency=1us"
+    small, large = (f"pcie_tree:nodes=4,sockets=1,switches_per_socket=1,gpus_per_switch={n}{nodes}" for n in (2, 6))
+    assert tune.numbers_of_ranks(topologies.find(large)) == [2, 3, 4, 5, 6, 12, 18, 24]
+    both = [topologies.find(one) for one in (small, large)]
+    rows = simulated(["broadcast"], ["ring", "binomial"], both, None, ("1MiB", None, None, 2), "fluid", "float32")
+    made = table(rows)
+    cases = sorted({(rule.ranks_per_node, rule.n_ranks) for rule in made.rules})
+    in_one = {(n, n) for n in (2, 3, 4, 5, 6)}
+    assert set(cases) == in_one | {(each, each * n) for each in (2, 6) for n in (2, 3, 4)}
+    path = tmp_path / "made.toml"
+    path.write_text(toml(made))
+    read = Table.read(path)
+    for each, n_ranks in cases:
+        assert read.specs("broadcast", n_ranks, 2**20, each) == made.specs("broadcast", n_ranks, 2**20, each)
 
 
 def test_rules_hold_from_their_own_on():

@@ -30,7 +30,11 @@ def tune(
     ] = None,
     ranks: Annotated[
         str | None,
-        typer.Option("--ranks", help="2,4,8; by default nodes by powers of two and one more, up to the system's"),
+        typer.Option(
+            "--ranks",
+            help="FIRST:LAST (powers of two), FIRST:LAST:STEP, or a list; by default powers of two and one more, in a "
+            "node and of nodes, up to the system's",
+        ),
     ] = None,
     sizes: Annotated[str | None, typer.Option("--sizes", help="sizes such as 1MiB,64MiB")] = None,
     begin: Annotated[str | None, typer.Option("-b", "--begin", help="first size")] = None,
@@ -52,6 +56,7 @@ def tune(
     from commsim import System
     from commsim.errors import InputError, unknown_name
     from commsim.spec import split_list
+    from experiments.scaling import rank_counts
     from experiments.tune import TUNED, measured, simulated, table, toml
     from experiments.tune_exports import EXPORTS, exported
 
@@ -66,7 +71,10 @@ def tune(
         machines: list[System] = [topologies.find(one) for one in system]
         names = TUNED if collective is None else tuple(split_list(collective))
         specs = None if algorithm is None else split_list(algorithm)
-        numbers = None if ranks is None else _ranks(ranks, max(machine.n_devices for machine in machines))
+        most = max(machine.n_devices for machine in machines)
+        numbers = None if ranks is None else rank_counts(ranks)
+        if numbers is not None and numbers[-1] > most:
+            raise InputError(f"--ranks {ranks}: there are {most} devices, not {numbers[-1]}")
         span = (sizes, begin or (None if sizes else "8B"), end or (None if sizes or begin else "1GiB"), factor)
         rows = simulated(names, specs, machines, numbers, span, model, dtype)
         facts = {"model": model, "dtype": dtype, "systems": [machine.name for machine in machines]}
@@ -77,15 +85,3 @@ def tune(
         sys.stdout.write(text)
     else:
         output.write_text(text)
-
-
-def _ranks(text: str, most: int) -> list[int]:
-    from commsim.errors import InputError
-
-    try:
-        numbers = sorted({int(word) for word in text.split(",") if word.strip()})
-    except ValueError:
-        numbers = []
-    if not numbers or not 1 <= numbers[0] <= numbers[-1] <= most:
-        raise InputError(f"--ranks {text}: write numbers from 1 to the system's {most}, like 2,4,8")
-    return numbers
