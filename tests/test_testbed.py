@@ -101,8 +101,24 @@ def test_an_interruption_takes_everything_down(name):
         raise KeyboardInterrupt
 
 
-def test_after_a_crash_the_next_command_clears_away(name):
+def test_a_crash_takes_everything_down(name):
     process = started(name)
+    record = next(one for one in state.records() if one.name == name)
+    process.kill()  # and nobody has waited for it yet
+    until = time.monotonic() + 20
+    while record.folder.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.wait(10)
+    assert not record.folder.exists()
+    assert not {record.fabric, *record.hosts} & namespaces()
+
+
+def test_after_a_crash_of_all_the_next_command_clears_away(name):
+    process = started(name)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in children:
+        if "experiments.testbed.guard" in Path(f"/proc/{child}/cmdline").read_text():
+            os.kill(int(child), signal.SIGKILL)
     process.kill()
     process.wait(10)
     record = next(one for one in state.records() if one.name == name)

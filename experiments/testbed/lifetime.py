@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import topologies
 from commsim.errors import CommsimError, ExecutionError, InputError
-from experiments.testbed import network, state
+from experiments.testbed import guard, network, state
 from experiments.testbed.state import Record
 from experiments.testbed.wiring import Wiring
 
@@ -68,8 +70,8 @@ def require_able() -> None:
         raise ExecutionError(f"testbed: {reason}")
 
 
-def up(system: str, name: str | None = None, *, temporary: bool = False) -> Record:
-    """Build a system. What a dead process left is cleared away before.
+def up(system: str, name: str | None = None) -> Record:
+    """Build a system, which stays until :func:`down`. What a dead process left is cleared away before.
 
     Parameters
     ----------
@@ -77,8 +79,6 @@ def up(system: str, name: str | None = None, *, temporary: bool = False) -> Reco
         A file, or a spec.
     name : str, optional
         Of this testbed, where one system is built several times.
-    temporary : bool
-        It ends with this process, or with the next command after this process was killed.
 
     Raises
     ------
@@ -89,6 +89,30 @@ def up(system: str, name: str | None = None, *, temporary: bool = False) -> Reco
     ExecutionError
         If the kernel refuses; nothing is left.
     """
+    with _guarded():
+        record = replace(_built(system, name), owner=(0, 0))
+        record.write()
+    return record
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """A process beside this block, which clears away what belongs to this one if it is killed."""
+    words = [sys.executable, "-m", guard.__name__, *(str(number) for number in state.me())]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        words, bufsize=0, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+    ) as process:
+        try:
+            yield
+        finally:
+            if process.stdin is not None:
+                with suppress(OSError):  # it is no more
+                    process.stdin.write(guard.ALL_IS_WELL)
+
+
+def _built(system: str, name: str | None) -> Record:
+    """A testbed that belongs to this process."""
     wiring = Wiring.of(topologies.find(system))
     require_able()
     record = Record(state.name_of(system, name), state.source(system), wiring.devices, state.me())
@@ -106,9 +130,6 @@ def up(system: str, name: str | None = None, *, temporary: bool = False) -> Reco
             if isinstance(error, Exception) and not isinstance(error, CommsimError):
                 raise ExecutionError(f"testbed {record.name} cannot be built: {_said(error)}") from error
             raise
-        if not temporary:
-            record = replace(record, owner=(0, 0))
-            record.write()
     return record
 
 
@@ -144,9 +165,10 @@ def standing(system: str, name: str | None = None) -> Iterator[Record]:
     if record is not None:
         yield record
         return
-    record = up(system, name, temporary=True)
-    try:
-        yield record
-    finally:
-        with state.alone():
-            state.clear(record)
+    with _guarded():
+        record = _built(system, name)
+        try:
+            yield record
+        finally:
+            with state.alone():
+                state.clear(record)

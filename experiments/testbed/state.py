@@ -133,6 +133,13 @@ def clear(record: Record) -> None:
     shutil.rmtree(record.folder, ignore_errors=True)
 
 
+def clear_of(owner: tuple[int, int]) -> None:
+    """Clear away what belongs to a process, whether it is no more or about to be."""
+    for record in records():
+        if record.owner == owner:
+            clear(record)
+
+
 def clear_abandoned() -> list[str]:
     """Clear away what processes left that are no more; the names."""
     left = [record for record in records() if record.abandoned]
