@@ -1,4 +1,4 @@
-"""``python -m experiments.testbed.guard OWNER BEGAN`` waits beside a command, to clear away what it built if it is killed.
+"""Beside a command, ``python -m experiments.testbed.guard OWNER BEGAN`` waits; it clears away what a killed one built.
 
 Whoever started it holds the other end of its input: that closes however the command ends, SIGKILL included.
 """
