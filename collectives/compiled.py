@@ -113,8 +113,8 @@ class Compiler:
         for message in draft.sends:
             area, done_first = self._packed(message, stage)
             done.before += done_first
-            is_read = message.staged is None and not self._buffers.is_unwritten(message.pieces[0])
-            pieces = message.pieces if is_read or done_first else []
+            is_read = message.staged is None and (done_first or not self._buffers.is_unwritten(message.pieces[0]))
+            pieces = message.pieces if is_read else []  # what was packed may be written at once
             sending += self._sends(done, message, area, pieces, tags)
         for work in draft.fabric:
             self._fabric(done, work, stage)

@@ -279,6 +279,8 @@ class Draft:
         sent += [piece for work in self.fabric for piece in work.pieces]
         taken = [(message, piece) for message in self.applied for piece in message.pieces]
         sources = {id(target): source for source, target in self.local}
+        # who reduces into what it sends waits until that is received: then all its own receives are posted before
+        waits = any(_overlap(message.pieces, sent) for message in self.receives)
         for message in (*self.sends, *self.applied):
             source = sources.get(id(message))
             if source is not None:  # moved at once, if nothing else in the step touches either end
@@ -290,7 +292,7 @@ class Draft:
                 in_place = in_place and (message.is_send or not _overlap(message.pieces, sent))
             if not in_place:
                 size = n_elements(message.pieces)
-                if message.segment and not message.is_send and not _overlap(message.pieces, sent):
+                if message.segment and not message.is_send and not waits:
                     size = min(size, SEGMENTS_AHEAD * message.segment)
                 message.staged = stage.take(begin, size)
                 begin = message.staged.stop
