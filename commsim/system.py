@@ -125,6 +125,11 @@ class Endpoint:
         return 1 / self.message_rate_per_s if self.message_rate_per_s else 0.0
 
     @property
+    def least_gap_s(self) -> float:
+        """LogGP's g, whose reciprocal is the rate of messages that a rank may begin: the larger of both figures."""
+        return max(self.gap_s, self.spacing_s)
+
+    @property
     def kinds(self) -> list[Endpoint]:
         """Its own costs and those of the tiers: all that a message can have."""
         return [self, *self.inside.values()]

@@ -12,7 +12,7 @@ from commsim.collective import collective_named
 from commsim.disturbance import NO_DISTURBANCE, Disturbance
 from commsim.errors import ImpossibleResultError, RefusedError
 from commsim.link_changes import degradation
-from commsim.models import MODELS
+from commsim.models import described
 from commsim.units import format_count, format_money
 from experiments.choose import ALL, acceptor, chosen, proven
 from experiments.left_out import LeftOut, in_one_line
@@ -74,7 +74,7 @@ def predict(
         raise kind_of_error("no algorithm takes this case: " + in_one_line(left_out))
     facts: dict[str, Any] = {
         "system": f"{machine.name}, {format_count(ranks, 'rank')}",
-        "model": f"{model}: {MODELS[model].description}",
+        "model": described(model, machine.endpoint),
     }
     if machine.placement != "packed":
         facts["placement"] = machine.placement + ("" if machine.seed is None else f", seed {machine.seed}")

@@ -1,4 +1,4 @@
-"""Eager messages and messages that cross between two ranks: what they cost in every model, and who refuses them."""
+"""Eager messages and messages that cross between two ranks: what they cost in every model, and who leaves them out."""
 
 from dataclasses import replace
 
@@ -7,8 +7,9 @@ import pytest
 
 import topologies
 from commsim import Disturbance, simulate
-from commsim.errors import InputError, RefusedError
+from commsim.errors import InputError
 from commsim.goal import read_goal
+from commsim.models import MODELS, described
 from commsim.traffic import share_fabric
 from commsim.units import parse_bytes
 from tests.fluid_reference import readable
@@ -63,14 +64,18 @@ def test_a_limit_below_all_messages_changes_nothing():
         assert with_limit.engine == without.engine
 
 
-def test_models_that_know_one_kind_refuse_the_other():
-    one, star = find(("allreduce", "ring")), topologies.find(PLAIN.format(n=8) + ",eager_limit=4KiB")
-    with pytest.raises(RefusedError, match=r"at most eager_limit=4096B, and hockney holds .*; use the model fluid"):
-        simulate(one, star, 8 * 4096, model="hockney")
-    with pytest.raises(RefusedError, match=r"above eager_limit=4096B, and loggp frees .*; use the model fluid"):
-        simulate(one, star, 8 * 4100, model="loggp")
-    assert simulate(one, star, 8 * 4100, model="hockney").time_s > 0
-    assert simulate(one, star, 8 * 4096, model="loggp").time_s > 0
+@pytest.mark.parametrize(
+    ("model", "left_out"), [("hockney", "gap, eager_limit, burst"), ("loggp", "eager_limit, burst")]
+)
+def test_closed_forms_leave_out_what_they_have_no_place_for_and_say_so(model, left_out):
+    """A calibrated system has all of it; the time is that of a system without."""
+    one, plain = find(("allreduce", "ring")), topologies.find(PLAIN.format(n=8))
+    system = with_burst(plain.name + ",eager_limit=4KiB", 1000)
+    for n_bytes in (8 * 64, 8 * 4100):
+        times = [simulate(one, machine, n_bytes, model=model).time_s for machine in (system, plain)]
+        assert times[0] == times[1]
+    assert described(model, system.endpoint).endswith(f"no place for the system's {left_out}, and leaves that out")
+    assert described("fluid", system.endpoint) == f"fluid: {MODELS['fluid'].description}"
 
 
 def test_an_eager_send_of_a_goal_schedule_is_done_at_its_last_byte(tmp_path):
@@ -186,11 +191,13 @@ def test_message_rates_equal_the_readable_reference(one):
     assert found.time_s > plain.time_s
 
 
-@pytest.mark.parametrize("model", ["hockney", "loggp"])
-def test_models_without_ports_refuse_a_rate(model):
-    star = topologies.find("star:hosts=4,bandwidth=1GB/s,latency=1us,message_rate=1M/s")
-    with pytest.raises(RefusedError, match=f"{model} does not know .* message_rate is about; use the model fluid"):
-        simulate(find(("allreduce", "ring")), star, 4096, model=model)
+def test_a_message_rate_is_the_gap_of_loggp_and_none_of_hockney():
+    one, spec = find(("alltoall", "linear")), "star:hosts=4,bandwidth=1GB/s,latency=1us"
+    plain, gap, rate = (topologies.find(spec + more) for more in ("", ",gap=2us", ",message_rate=500k/s"))
+    by_gap, by_rate = (simulate(one, system, 4 * 64, model="loggp").time_s for system in (gap, rate))
+    assert by_gap == by_rate > simulate(one, plain, 4 * 64, model="loggp").time_s
+    assert simulate(one, rate, 4 * 64, model="hockney").time_s == simulate(one, plain, 4 * 64, model="hockney").time_s
+    assert "message_rate, and leaves that out" in described("hockney", rate.endpoint)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -225,10 +232,3 @@ def test_what_a_burst_carries_at_once_is_below_no_bound():
     star = with_burst("star:hosts=4,bandwidth=1GB/s,latency=0s", 10**6)
     result = simulate(find(("broadcast", "chain:segments=1")), star, 10**6)
     assert (result.time_s, result.bound_s) == (0.0, 0.0)
-
-
-@pytest.mark.parametrize("model", ["hockney", "loggp"])
-def test_models_without_a_past_refuse_a_burst(model):
-    star = with_burst("star:hosts=4,bandwidth=1GB/s,latency=1us", 1000)
-    with pytest.raises(RefusedError, match=f"{model} does not know .* burst is about; use the model fluid"):
-        simulate(find(("allreduce", "ring")), star, 4096, model=model)

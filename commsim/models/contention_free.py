@@ -56,6 +56,7 @@ class Model:
     description: str
     engine = "contention-free"
     adds_up_ports = True  # whether what one step puts on one port adds up
+    has_no: tuple[str, ...] = ()  # fields of an endpoint that the model has no place for
 
     def run(
         self,
@@ -80,13 +81,8 @@ class Model:
             "model fluid, or a form without lanes"
         )
 
-    def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
-        """Refuse messages of these sizes that the model cannot send as the endpoint does.
-
-        Raises
-        ------
-        RefusedError
-        """
+    def require(self, endpoint: Endpoint, n_bytes: Any) -> None:
+        """Told of the messages of a step: a shortcut that is not exact for them ends here."""
 
     def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
         """Whether :class:`Rounds` is this model for a pattern that is repeated."""
@@ -116,14 +112,8 @@ class Hockney(Model):
     """alpha + n*beta."""
 
     name = "hockney"
-    description = "alpha + n*beta, both ends held until delivery (Hockney 1994); contention is not modelled, nor is gap"
-
-    def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
-        if np.any(n_bytes <= endpoint.eager_limit_bytes) and endpoint.eager_limit_bytes:
-            raise RefusedError(
-                f"{schedule.algorithm.spec} has messages of at most eager_limit={endpoint.eager_limit_bytes}B, and "
-                f"{self.name} holds both ends of every message until its delivery; use the model fluid"
-            )
+    description = "alpha + n*beta, both ends held until delivery (Hockney 1994); contention is not modelled"
+    has_no = ("gap_s", "message_rate_per_s", "eager_limit_bytes", "burst_bytes")
 
     def advances_rounds(self, pattern: Pattern, endpoint: Endpoint) -> bool:
         if endpoint.inside:
@@ -153,19 +143,13 @@ class LogGP(Model):
     description = (
         "o + (n-1)G + L + o, sender free at its last byte (Alexandrov et al. 1995); contention is not modelled"
     )
-
-    def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
-        if np.any(n_bytes > endpoint.eager_limit_bytes) and endpoint.eager_limit_bytes:
-            raise RefusedError(
-                f"{schedule.algorithm.spec} has messages above eager_limit={endpoint.eager_limit_bytes}B, and loggp "
-                "frees the sender of every message at its last byte; use the model fluid, or leave eager_limit out"
-            )
+    has_no = ("eager_limit_bytes", "burst_bytes")
 
     def charged_bytes(self, n_bytes: Any) -> Any:
         return np.maximum(n_bytes - 1, 0)
 
     def gap_s(self, endpoint: Endpoint, overhead_s: Any) -> Any:
-        return np.maximum(endpoint.gap_s, overhead_s)
+        return np.maximum(endpoint.least_gap_s, overhead_s)
 
     def delivery(self, clock: Any, gate: Floats, batch: Batch, gap_s: float) -> tuple[Any, Any, Any]:
         start = np.maximum(of_rows(clock, batch.src), gate[batch.src])
@@ -230,16 +214,6 @@ def run(
     RefusedError
         If the schedule forks lanes, or asks of the fabric what the system's cannot do.
     """
-    if system.endpoint.message_rate_per_s:
-        raise RefusedError(
-            f"{system.name}: {model.name} does not know for how long a message takes a port, which message_rate is "
-            "about; use the model fluid"
-        )
-    if system.endpoint.burst_bytes:
-        raise RefusedError(
-            f"{system.name}: {model.name} does not know what links did before a message, which burst is about; use the "
-            "model fluid"
-        )
     clocks = _Clocks(schedule, system, layout, model, timeline_ranks, disturbance)
     for block in schedule.blocks():
         if isinstance(block, Lanes):
@@ -293,7 +267,7 @@ class _Clocks:
         self._n_messages += len(src)
         pattern = self._traffic.pattern(key, src, dst, parts)
         charged, endpoint = self._model.charged_bytes(n_bytes), self._system.endpoint
-        self._model.require(self._schedule, endpoint, n_bytes)
+        self._model.require(endpoint, n_bytes)
         batch = _batch(pattern, n_bytes, charged, endpoint, self._model)
         if not self._disturbance.is_none:
             stretch = self._disturbance.stretches(np.arange(self._n_messages - len(src), self._n_messages))
@@ -303,7 +277,7 @@ class _Clocks:
         self._traffic.add(pattern, n_bytes, charged)
         self._latency_s += float(np.max(batch.latency_s + batch.overhead_s + batch.receive_overhead_s, initial=0.0))
         clock = one_value(self._clock)
-        start, released, delivered = self._model.delivery(clock, self._gate, batch, endpoint.gap_s)
+        start, released, delivered = self._model.delivery(clock, self._gate, batch, endpoint.least_gap_s)
         if self._ranks is not None:
             self._rows.append(_timeline_rows(self._n_steps - 1, src, dst, n_bytes, start, delivered, self._ranks))
             self._n_rows += len(self._rows[-1][1])
@@ -352,7 +326,7 @@ class _Clocks:
         pattern = self._traffic.pattern(part.key, part.src, part.dst, parts)
         if table is None or not self._model.advances_rounds(pattern, endpoint):
             return False
-        self._model.require(self._schedule, endpoint, table.n_bytes)
+        self._model.require(endpoint, table.n_bytes)
         message = endpoint.both_ways if endpoint.both_ways and np.all(pattern.both_ways) else endpoint.message
         rounds = Rounds.of(table, block.times, pattern, message, endpoint.reduction if part.reduce else None)
         begin_s = np.maximum(self._clock[part.src], self._clock[part.dst]) + rounds.overhead_s[table.place]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Fluid:
     shortcuts: bool = True
     name = "fluid"
     description = "max-min fair sharing of every link (Velho, Legrand 2009)"
+    has_no: ClassVar[tuple[str, ...]] = ()  # as Model has it
 
     def run(
         self,

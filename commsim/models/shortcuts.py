@@ -44,7 +44,7 @@ class Shortcuts(Hockney):
         """Lanes are left to the events."""
         raise SharedLinksError
 
-    def require(self, schedule: Schedule, endpoint: Endpoint, n_bytes: Any) -> None:
+    def require(self, endpoint: Endpoint, n_bytes: Any) -> None:
         """What is eager is left to the events."""
         if endpoint.eager_limit_bytes and np.any(n_bytes <= endpoint.eager_limit_bytes):
             raise SharedLinksError
