@@ -6,22 +6,21 @@ import numpy as np
 import pytest
 
 from commsim.errors import InputError, RefusedError
-from commsim.models import MODELS
-from commsim.simulate import prepared
+from commsim.simulate import unbound_s
 from commsim.system import BySize, Endpoint
 from experiments import calibrate
 from experiments.calibrate import BOTH_WAYS, ONE_WAY, PAIR, Measured, Place, Way, fit, save
 from experiments.calibrate.file import ways_in
-from experiments.calibrate.fit import ALL, message_s
+from experiments.calibrate.fit import ALL, message_s, row_s
 from experiments.calibrate.lines import bootstrap, intervals, size_classes
 from experiments.calibrate.measure import Ends, sizes_up_to
-from experiments.calibrate.patterns import CROWD, CROWD_PAIR, REDUCTION, among, patterns_of
+from experiments.calibrate.patterns import CROWD, CROWD_PAIR, REDUCTION, ROW, ROW_BOTH, ROWS, Pattern, patterns_of
 from experiments.calibrate.places import classes_of, place_here, side_by_side, tiers_of, triangle
 from experiments.crowding import crowded_machines
 from topologies import find
 
 SIZES = sizes_up_to(32 * 2**20)
-ENDS = Ends(0.5e-6, 0.5e-6, 0.0, {1: 1e6}, 0)
+ENDS = Ends(0.5e-6, 0.5e-6, 0)
 TWO_RANKS = {"n_ranks": 2, "oversubscribed": False}
 
 
@@ -33,10 +32,13 @@ def repeated(points):
     return {n: np.full(5, seconds) for n, seconds in points}
 
 
-def simulated_s(program, system, n_bytes):
-    """Of messages of `n_bytes`, which no bound of a collective is about."""
-    schedule, layout = prepared(program, system, 2 * n_bytes)
-    return MODELS["fluid"].run(schedule, system, layout).finish_s.max()
+def simulated_s(pattern, system, n_bytes):
+    """Of messages of `n_bytes`."""
+    return unbound_s(pattern.program, system, pattern.n_chunks * n_bytes)
+
+
+def one_by_one(*steps):
+    return Pattern(ONE_WAY, "socket", steps)
 
 
 # --- lines
@@ -136,7 +138,7 @@ def test_fit_splits_latency_overhead_and_bandwidth(calibration):
 def test_the_file_predicts_what_was_measured(calibration, tmp_path):
     """Written, read, simulated: a message one way and one both ways take what they took."""
     system = written(calibration, tmp_path / "host.toml")
-    there, both = among([{0: 1}, {1: 0}]), among([{0: 1, 1: 0}])
+    there, both = one_by_one({0: 1}, {1: 0}), one_by_one({0: 1, 1: 0})
     assert simulated_s(there, system, 2**20) / 2 == pytest.approx(2e-6 + 1e-10 * 2**20, rel=1e-6)
     assert simulated_s(both, system, 2**20) == pytest.approx(3e-6 + 2e-10 * 2**20, rel=1e-6)
     assert system.endpoint.reduction.time_s(2**20) == pytest.approx(2e-6 + 1.25e-10 * 2**20, rel=1e-6)
@@ -148,10 +150,43 @@ def test_the_file_predicts_what_was_measured(calibration, tmp_path):
     assert set(measured) == set(fitted) == {ONE_WAY, BOTH_WAYS, REDUCTION}
 
 
-def test_what_is_eager_and_the_gap_are_written(tmp_path):
-    ends = Ends(0.5e-6, 0.5e-6, 0.7e-6, {1: 1e6}, 4096)
+def test_what_is_eager_is_written(tmp_path):
+    ends = Ends(0.5e-6, 0.5e-6, 4096)
     endpoint = written(fit(measured_on_two(POINTS, ends), None, TWO_RANKS), tmp_path / "host.toml").endpoint
-    assert (endpoint.eager_limit_bytes, endpoint.gap_s) == (4096, 0.7e-6)
+    assert (endpoint.eager_limit_bytes, endpoint.message_rate_per_s) == (4096, 0)
+
+
+def in_a_row(spacing_s, first_s=2e-6):
+    """Seconds a message of 64 in a row, the first of which takes `first_s` alone; with some noise."""
+    return {8: (first_s + 63 * spacing_s) / 64 * np.linspace(0.9, 1.1, 41)}
+
+
+@pytest.mark.parametrize(("one_way_s", "both_ways_s"), [(5e-7, 5e-7), (4e-7, 1e-6)])
+def test_a_message_rate_is_what_rows_take_beyond_their_first_message(one_way_s, both_ways_s, tmp_path):
+    """Overheads are not counted again; rows that disagree meet half way, by their logarithms."""
+    measured = measured_on_two(POINTS)
+    measured.seconds["socket", ROW, 1] = in_a_row(one_way_s)
+    measured.seconds["socket", ROW_BOTH, 1] = in_a_row(both_ways_s, 3e-6)
+    calibration = fit(measured, None, TWO_RANKS)
+    rate = 1 / np.sqrt(one_way_s * both_ways_s)
+    assert calibration.endpoint.message_rate_per_s == pytest.approx(rate, rel=1e-3)
+    [band] = [band for band in calibration.bands if band["what"] == "message rate"]
+    assert band["per_s_95"][0] < band["per_s"] < band["per_s_95"][1]
+    assert "message rate of a port: " in calibrate.summary(calibration)
+    system = written(calibration, tmp_path / "host.toml")
+    assert system.endpoint.message_rate_per_s == calibration.endpoint.message_rate_per_s
+    for pattern in patterns_of({"socket": np.zeros(2, dtype=int)}, 2):
+        if pattern.what in ROWS:
+            found = simulated_s(pattern, system, 8) / len(pattern.steps)
+            assert found == pytest.approx(calibration.fitted_s(pattern.key, 8), rel=1e-3)
+
+
+def test_what_a_row_does_not_take_longer_than_its_first_message_has_no_rate():
+    measured = measured_on_two(POINTS)
+    measured.seconds["socket", ROW, 1] = in_a_row(0.0, 1.9e-6)
+    calibration = fit(measured, None, TWO_RANKS)
+    assert calibration.endpoint.message_rate_per_s == 0
+    assert "message rate of a port: not bounded" in calibrate.summary(calibration)
 
 
 def test_held_out_sizes_judge_the_fit():
@@ -226,6 +261,7 @@ COSTS = {
     "node": Endpoint(BySize(overhead_s=(0.2e-6,), rate=(0.5,)), BySize(overhead_s=(0.2e-6,), rate=(0.5,))),
     "across": Endpoint(BySize(overhead_s=(0.3e-6,)), BySize(overhead_s=(0.3e-6,), rate=(0.9,)), pair_efficiency=0.5),
 }
+SPACING_S = 2e-7
 
 
 def measured_of(tiers, n_ranks, ways=WAYS, costs=COSTS):
@@ -234,11 +270,14 @@ def measured_of(tiers, n_ranks, ways=WAYS, costs=COSTS):
     for pattern in patterns_of(tiers, n_ranks):
         name, crowd = pattern.link_class, pattern.what in (CROWD, CROWD_PAIR)
         way, endpoint = ways[name], costs[name]
+        if pattern.what in ROWS:
+            seconds[pattern.key] = repeated([(8, row_s(endpoint, way, pattern.what, SPACING_S))])
+            continue
         seconds[pattern.key] = repeated(
             (n, message_s(endpoint, way, pattern.what, n, pattern.n_pairs)) for n in (SIZES[10::2] if crowd else SIZES)
         )
         o = endpoint.message.overhead_s[0]
-        ends[name] = Ends(o, o, 0.0, {1: 1e6}, 0)
+        ends[name] = Ends(o, o, 0)
     return Measured(seconds, repeated(line(1e-6, 1e-10)), ends)
 
 
@@ -267,11 +306,14 @@ def test_the_file_of_a_cluster_predicts_all_its_patterns(three_nodes, tmp_path):
     for pattern in patterns_of(tiers, 12):
         if pattern.n_pairs > 1 and pattern.link_class != "across":
             continue  # the sockets share one memory: what several pairs of one class get is not what all get
-        for n_bytes in (2**12, 2**20):
-            wanted = message_s(
-                COSTS[pattern.link_class], WAYS[pattern.link_class], pattern.what, n_bytes, pattern.n_pairs
+        costs, way = COSTS[pattern.link_class], WAYS[pattern.link_class]
+        for n_bytes in (8,) if pattern.what in ROWS else (2**12, 2**20):
+            wanted = (
+                row_s(costs, way, pattern.what, SPACING_S)
+                if pattern.what in ROWS
+                else message_s(costs, way, pattern.what, n_bytes, pattern.n_pairs)
             )
-            found = simulated_s(pattern.program, system, n_bytes) / len(pattern.steps)
+            found = simulated_s(pattern, system, n_bytes) / len(pattern.steps)
             assert found == pytest.approx(wanted, rel=0.02), pattern
 
 
@@ -280,7 +322,7 @@ def test_ranks_may_sit_on_nodes_in_any_order(tmp_path):
     calibration = fit(measured_of(tiers, 4), None, {"n_ranks": 4, "oversubscribed": False}, 2)
     system = written(calibration, tmp_path / "cluster.toml", tiers)
     assert system.topology.tiers["node"][:4].tolist() == [0, 1, 0, 1]
-    one = among([{0: 1}])
+    one = one_by_one({0: 1})
     assert simulated_s(one, system, 2**20) == pytest.approx(2.6e-6 + 2**20 / 1e10, rel=0.01)
 
 
@@ -328,10 +370,10 @@ def test_a_given_structure_stays_and_the_rest_is_fitted(tmp_path):
     up = structure.topology.classes["uplink"]
     assert system.topology.links.bandwidth_Bps[up] == pytest.approx(1.2e9, rel=0.01)
     assert system.topology.links.bandwidth_Bps[structure.topology.classes["port"]] == pytest.approx(1e9)
-    for pattern in patterns_of(tiers, 8):
+    for pattern in (one for one in patterns_of(tiers, 8) if one.what not in ROWS):
         way, n_bytes = real[pattern.link_class], 2**20
         wanted = message_s(costs["leaf"], way, pattern.what, n_bytes, pattern.n_pairs)
-        found = simulated_s(pattern.program, system, n_bytes) / len(pattern.steps)
+        found = simulated_s(pattern, system, n_bytes) / len(pattern.steps)
         assert found == pytest.approx(wanted, rel=0.02), pattern
     assert {key[0] for key in measured.seconds} | {ALL} == {row["class"] for row in system.notes["calibration"]}
 
@@ -349,7 +391,7 @@ def test_the_burst_of_a_bucket_costs_nothing(tmp_path):
     system = written(calibration, tmp_path / "fitted.toml", tiers, (str(path), structure))
     for n_bytes in (2**12, 2**15, 2**20):
         wanted = 3e-6 + 2 * 5e-6 + max(n_bytes - 18000, 0) / 0.9e9
-        assert simulated_s(among([{0: 4}]), system, n_bytes) == pytest.approx(wanted, rel=1e-3)
+        assert simulated_s(one_by_one({0: 4}), system, n_bytes) == pytest.approx(wanted, rel=1e-3)
 
 
 def test_a_pair_keeps_a_share_of_a_ring(tmp_path):
@@ -362,6 +404,6 @@ def test_a_pair_keeps_a_share_of_a_ring(tmp_path):
     calibration = fit(measured, None, {"n_ranks": 3, "oversubscribed": False})
     assert calibration.endpoint.pair_efficiency == pytest.approx(0.5, rel=1e-3)
     system = written(calibration, tmp_path / "host.toml", tiers)
-    swap, ring = among([{0: 1, 1: 0}]), among([{0: 1, 1: 2, 2: 0}])
+    swap, ring = one_by_one({0: 1, 1: 0}), one_by_one({0: 1, 1: 2, 2: 0})
     assert simulated_s(swap, system, 2**20) == pytest.approx(2e-6 + 2e-10 * 2**20, rel=1e-3)
     assert simulated_s(ring, system, 2**20) == pytest.approx(2e-6 + 1e-10 * 2**20, rel=1e-3)

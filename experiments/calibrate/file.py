@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from commsim.selection import Ints
 from commsim.system import System
 from commsim.system_file import write_system
 from experiments.calibrate.fit import Calibration, Way
-from experiments.calibrate.measure import Ends
 from experiments.calibrate.patterns import CROWD, Pattern, patterns_of
 from experiments.calibrate.places import ACROSS, Pair, classes_of
 
@@ -40,7 +39,7 @@ def save(
         What the user gave, as a spec or file, and the system that it is: the file extends it.
     """
     tables = found_tables(calibration, tiers) if structure is None else _extended(calibration, path, tiers, *structure)
-    ends = {name: _ends(own) for name, own in calibration.measured.ends.items()}
+    ends = {name: asdict(own) for name, own in calibration.measured.ends.items()}
     held_out = {"n_points": calibration.held_out.n_rows, "median": calibration.held_out.median}
     notes = {
         **calibration.facts,
@@ -50,12 +49,6 @@ def save(
         "calibration": calibration.rows(),
     }
     write_system(path, tables, calibration.endpoint, notes)
-
-
-def _ends(own: Ends) -> dict[str, Any]:
-    rates = {f"{k} pairs" if k > 1 else "1 pair": round(rate) for k, rate in own.rates_per_s.items()}
-    words = {"send_s": own.send_s, "receive_s": own.receive_s, "gap_s": own.gap_s, "eager_bytes": own.eager_bytes}
-    return {**words, "messages_per_s": rates}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,13 +12,26 @@ from commsim.system import BySize, Endpoint
 from commsim.topology import Floats
 from experiments.calibrate.lines import Line, Points, bootstrap, intervals, size_classes
 from experiments.calibrate.measure import Key, Measured
-from experiments.calibrate.patterns import BOTH_WAYS, CROWD, CROWD_PAIR, ONE_WAY, PAIR, REDUCTION
+from experiments.calibrate.patterns import (
+    BOTH_WAYS,
+    CROWD,
+    CROWD_PAIR,
+    IN_A_ROW,
+    ONE_WAY,
+    PAIR,
+    REDUCTION,
+    ROW_BOTH,
+    ROW_BYTES,
+    ROWS,
+)
 from experiments.calibrate.places import ACROSS
 from experiments.comparison import Score, score_of
 
 DRAWS, SEED = 200, 0  # of the bootstrap
 CONTENDED = 1.1  # several pairs that take so much longer than one share something
 EXACT = 1e-9
+MESSAGE_RATE = "message rate"
+LEAST_SPACING_S = 1e-9  # between two messages: beyond a thousand million a second nothing bounds them
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,8 @@ class Calibration:
         name, what, n_pairs = key
         if what == REDUCTION:
             return float(self.endpoint.reduction.time_s(n_bytes))
+        if what in ROWS:
+            return row_s(self.costs_of(name), self.ways[name], what, self.endpoint.spacing_s)
         return message_s(self.costs_of(name), self.ways[name], what, n_bytes, n_pairs)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -100,6 +115,18 @@ def message_s(endpoint: Endpoint, way: Way, what: str, n_bytes: int, n_pairs: in
     return float(way.latency_s + 2 * overhead_s + max(own_s, shared_s, 0.0))
 
 
+def row_s(endpoint: Endpoint, way: Way, what: str, spacing_s: float) -> float:
+    """Seconds of one of the small messages that a rank has in a row, as the model fluid has them.
+
+    The overheads of all run at once, and the ports take one after the other.
+    """
+    return (_first_s(endpoint, way, what) + (IN_A_ROW - 1) * spacing_s) / IN_A_ROW
+
+
+def _first_s(endpoint: Endpoint, way: Way, what: str) -> float:
+    return message_s(endpoint, way, PAIR if what == ROW_BOTH else ONE_WAY, ROW_BYTES)
+
+
 def fit(
     measured: Measured, given: Mapping[str, Way] | None, facts: Mapping[str, Any], most_on_a_node: int = 1
 ) -> Calibration:
@@ -120,7 +147,9 @@ def fit(
     even, odd = (_part(measured, first) for first in (0, 1))
     kept_ways, kept = _fitted(even, given, most_on_a_node)
     held_out = _judged(Calibration(odd, kept_ways, kept, Score(0, 0.0, 0.0)))
-    return Calibration(measured, ways, endpoint, held_out, dict(facts), _bands(measured, ways))
+    outermost = next(reversed(ways))
+    bands = [*_bands(measured, ways), *_rate_band(measured, outermost, ways[outermost], endpoint)]
+    return Calibration(measured, ways, endpoint, held_out, dict(facts), bands)
 
 
 def _part(measured: Measured, first: int) -> Measured:
@@ -157,13 +186,14 @@ def _fitted(measured: Measured, given: Mapping[str, Way] | None, most: int) -> t
         ways = _with_nic(ways, most)
         costs = {name: _costs(measured, name, ways[name]) for name in names}
     first, fixed, slope = zip(*size_classes(points_of(measured.reduction_s)), strict=True)
-    outermost = measured.ends[names[-1]]
+    spaced = {key: np.median(own) for key, own in _in_rows(measured, names[-1]).items()}
+    spacing_s = float(_spacing_s(spaced, costs[names[-1]], ways[names[-1]]))
     endpoint = replace(
         costs[names[-1]],
         reduction=BySize(first, fixed, tuple(1 / b for b in slope)),
         inside={name: costs[name] for name in names[:-1]},
         eager_limit_bytes=min(measured.ends[name].eager_bytes for name in names),
-        gap_s=outermost.gap_s,
+        message_rate_per_s=1 / spacing_s if spacing_s > LEAST_SPACING_S * (1 + EXACT) else 0.0,
     )
     return ways, endpoint
 
@@ -238,9 +268,44 @@ def _shared_Bps(measured: Measured, name: str, way: Way, endpoint: Endpoint) -> 
     return float(np.median(rates)) if rates else float("inf")
 
 
+def _in_rows(measured: Measured, name: str) -> dict[Key, Floats]:
+    """What messages of a class took that ranks had in a row: the repetitions of each pattern."""
+    return {
+        key: by_size[ROW_BYTES]
+        for key, by_size in measured.seconds.items()
+        if key[0] == name and key[1] in ROWS and ROW_BYTES in by_size
+    }
+
+
+def _spacing_s(rows: Mapping[Key, Any], endpoint: Endpoint, way: Way) -> Any:
+    """Time between two messages on one port: the median of the logarithms of what each pattern needs to fit.
+
+    Overheads are not in it: the model has those of all messages of a step at once. `rows`: seconds a message, of shape
+    (…); 0 where nothing is left beyond the first message.
+    """
+    needed = [
+        (IN_A_ROW * np.asarray(seconds) - _first_s(endpoint, way, what)) / (IN_A_ROW - 1)
+        for (_, what, _), seconds in rows.items()
+    ]
+    return np.exp(np.median(np.log(np.maximum(needed, LEAST_SPACING_S)), axis=0)) if needed else 0.0
+
+
+def _rate_band(measured: Measured, name: str, way: Way, endpoint: Endpoint) -> list[dict[str, Any]]:
+    """The message rate with its 95 % interval."""
+    rows = _in_rows(measured, name)
+    if not rows:
+        return []
+    draws = bootstrap(list(rows.values()), DRAWS, SEED).T
+    low, high = np.quantile(1 / _spacing_s(dict(zip(rows, draws, strict=True)), endpoint, way), (0.025, 0.975))
+    row = {"what": MESSAGE_RATE, "class": name, "per_s": endpoint.message_rate_per_s}
+    return [{**row, "per_s_95": (float(low), float(high))}]
+
+
 def _bands(measured: Measured, ways: Mapping[str, Way]) -> list[dict[str, Any]]:
     """Every size class with the 95 % intervals of its figures."""
-    every: dict[Key, Mapping[int, Floats]] = {key: own for key, own in measured.seconds.items() if key[2] == 1}
+    every: dict[Key, Mapping[int, Floats]] = {
+        key: own for key, own in measured.seconds.items() if key[2] == 1 and key[1] not in ROWS
+    }
     every[ALL, REDUCTION, 1] = measured.reduction_s
     rows = []
     for (name, what, _), by_size in every.items():

@@ -14,7 +14,16 @@ import numpy as np
 from collectives.mpi import load_mpi
 from collectives.plan import Plan
 from commsim.topology import Floats
-from experiments.calibrate.patterns import CROWD, CROWD_PAIR, ONE_WAY, Pattern, Sends, among
+from experiments.calibrate.patterns import (
+    CROWD,
+    CROWD_PAIR,
+    IN_A_ROW,
+    ONE_WAY,
+    ROW_BYTES,
+    ROWS,
+    Pattern,
+    among,
+)
 from experiments.calibrate.places import Pair, Place, place_here
 from experiments.measure import repeats, slowest_times
 from experiments.progress import track
@@ -29,7 +38,6 @@ PASSES = 4  # over all sizes: a shared machine has times when all is slower, and
 BUDGET_S = 1.0  # of all patterns at one size: fewer iterations on slow links
 LEAST_ITERATIONS = 1  # in each pass
 LATE_S, LATEST_S = 0.5e-3, 0.5  # so much later than the sender comes the receiver that tells eager from rendezvous
-FLOOD = 64  # messages in a row
 TAG = 7
 
 Key = tuple[str, str, int]
@@ -62,18 +70,12 @@ class Ends:
     ----------
     send_s, receive_s : float
         CPU time of a send, and of a receive whose message is there.
-    gap_s : float
-        Time a message in a row of many.
-    rates_per_s : dict
-        Pairs at once to messages a second of all of them.
     eager_bytes : int
         The largest size that frees its sender without the receiver; 0: none does.
     """
 
     send_s: float
     receive_s: float
-    gap_s: float
-    rates_per_s: dict[int, float]
     eager_bytes: int
 
 
@@ -109,8 +111,9 @@ def measure(
     passes = min(PASSES, iterations)
     turns = list(itertools.product(range(passes), enumerate(sizes)))
     for turn, (index, n_bytes) in track(turns, "calibrating", len(turns), shown=comm.rank == 0):
-        crowd = n_bytes >= CROWD_BYTES and (len(sizes) - 1 - index) % 2 == 0
-        chosen = [one for one in patterns if crowd or one.what not in (CROWD, CROWD_PAIR)]
+        at_once = n_bytes >= CROWD_BYTES and (len(sizes) - 1 - index) % 2 == 0
+        crowds, rows = (CROWD, CROWD_PAIR) if not at_once else (), ROWS if n_bytes != ROW_BYTES else ()
+        chosen = [one for one in patterns if one.what not in (*crowds, *rows)]
         own, own_warmup = iterations // passes + (turn < iterations % passes), -(-warmup // passes)
         times = (own, own_warmup) if cold else repeats(n_bytes, own, own_warmup)
         _size(comm, chosen, n_bytes, times, found, rest_s, cold)
@@ -130,7 +133,7 @@ def _size(
 ) -> None:
     count = n_bytes // 4
     fresh = np.ones(count, dtype=np.float32)
-    buffer = np.ones(2 * count, dtype=np.float32)
+    buffer = np.ones(max(one.n_chunks for one in patterns) * count, dtype=np.float32)
     other = np.ones(COLD_BYTES if cold else 0, dtype=np.uint8)
 
     def reset() -> None:
@@ -140,8 +143,9 @@ def _size(
         np.copyto(buffer[:count], fresh)  # what is sent; where it arrives is as cold as in a collective
 
     around = {rank: (rank + 1) % comm.size for rank in range(comm.size)}
-    plans = [Plan(program, comm, buffer) for program in (*(one.program for one in patterns), among([around]))]
-    reduction = _Reduction(plans.pop(), buffer[:count], buffer[count:])
+    plans = [Plan(one.program, comm, buffer[: one.n_chunks * count]) for one in patterns]
+    vector = buffer[: 2 * count]
+    reduction = _Reduction(Plan(among([around]), comm, vector), vector[:count], vector[count:])
     iterations, warmup = _within_budget(comm, [*plans, reduction], reset, *times)
     seconds = slowest_times([*plans, reduction], comm, reset, iterations, warmup)
     for plan in plans:
@@ -184,44 +188,34 @@ class _Reduction:
 
 
 def _ends(comm: MPI.Comm, patterns: Sequence[Pattern], found: Measured) -> Ends:
-    """Measured on the first pair of the class; message rates on as many pairs as were timed at once."""
-    pairs: dict[int, Sends] = {one.n_pairs: one.steps[0] for one in reversed(patterns) if len(one.steps) == 2}
-    first: Pair = next(iter(pairs[1].items()))
-    rates, send_s, receive_s = {}, 0.0, 0.0
-    for k, sends in sorted(pairs.items(), reverse=True):
-        row = _Row(comm, sends)
-        rates[k] = k * FLOOD / row.together_s()
-        if k == 1:
-            send_s, receive_s = row.send_s(), row.receive_s()
-        row.free()
+    """Measured on the first pair of the class."""
+    first: Pair = next(iter(patterns[0].steps[0].items()))
+    row = _Row(comm, first)
+    send_s, receive_s = row.send_s(), row.receive_s()
+    row.free()
     alone = found.seconds[patterns[0].link_class, ONE_WAY, 1]
-    return Ends(send_s, receive_s, 1 / rates[1], dict(sorted(rates.items())), _eager_bytes(comm, first, alone))
+    return Ends(send_s, receive_s, _eager_bytes(comm, first, alone))
 
 
 class _Row:
-    """`FLOOD` 8-byte messages in a row from every sender to its receiver. Times are medians of the slowest rank."""
+    """Messages in a row from one rank to another, whose ends are timed alone. Times are medians of the slowest rank."""
 
-    def __init__(self, comm: MPI.Comm, sends: Mapping[int, int], repetitions: int = 9) -> None:
+    def __init__(self, comm: MPI.Comm, pair: Pair, repetitions: int = 9) -> None:
         self._comm, self._repetitions = comm, repetitions
-        inbox, outbox = np.zeros((FLOOD, 8), dtype=np.uint8), np.zeros(8, dtype=np.uint8)
-        sources = {receiver: sender for sender, receiver in sends.items()}
-        own = comm.rank
-        self._receives = [comm.Recv_init(row, sources[own], TAG) for row in inbox] if own in sources else []
-        self._sends = [comm.Send_init(outbox, sends[own], TAG) for _ in range(FLOOD)] if own in sends else []
-
-    def together_s(self) -> float:
-        """Until all have arrived."""
-        return self._median_s(lambda: self._done(self._receives + self._sends))
+        inbox, outbox = np.zeros((IN_A_ROW, ROW_BYTES), dtype=np.uint8), np.zeros(ROW_BYTES, dtype=np.uint8)
+        sender, receiver = pair
+        self._receives = [comm.Recv_init(row, sender, TAG) for row in inbox] if comm.rank == receiver else []
+        self._sends = [comm.Send_init(outbox, receiver, TAG) for _ in inbox] if comm.rank == sender else []
 
     def send_s(self) -> float:
         """That a message takes its sender, whose receiver is ready."""
-        return self._median_s(lambda: self._done(self._sends), before=self._receives) / FLOOD
+        return self._median_s(lambda: self._done(self._sends), before=self._receives) / IN_A_ROW
 
     def receive_s(self) -> float:
         """That a message takes its receiver, when it is there."""
-        return self._median_s(lambda: self._done(self._receives), before=self._sends) / FLOOD
+        return self._median_s(lambda: self._done(self._receives), before=self._sends) / IN_A_ROW
 
-    def _median_s(self, timed: Callable[[], None], before: list[Any] | None = None) -> float:
+    def _median_s(self, timed: Callable[[], None], before: list[Any]) -> float:
         """`before`: requests that are started, and some time passes, before what is timed."""
         MPI, spent = load_mpi(), np.zeros(self._repetitions)
         for repetition in range(self._repetitions):

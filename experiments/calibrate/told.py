@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from commsim.units import format_bandwidth, format_bytes, format_count, format_time
-from experiments.calibrate.fit import ALL, Calibration
+from experiments.calibrate.fit import ALL, MESSAGE_RATE, Calibration
 
 Points = list[tuple[int, float]]
 
@@ -16,6 +16,7 @@ Points = list[tuple[int, float]]
 def summary(calibration: Calibration) -> str:
     """The fitted figures in a few lines."""
     lines = [line for name in calibration.ways for line in _class_lines(calibration, name)]
+    lines += _rate_lines(calibration)
     residuals: dict[str, list[float]] = {}
     for row in calibration.rows():
         residuals.setdefault(_series(row, len(calibration.ways) > 1), []).append(row["residual"])
@@ -34,12 +35,26 @@ def _class_lines(calibration: Calibration, name: str) -> list[str]:
     way, ends = calibration.ways[name], calibration.measured.ends[name]
     shared = f", several pairs share {format_bandwidth(way.shared_Bps)}" if way.shared_Bps < float("inf") else ""
     switch = f"up to {format_bytes(ends.eager_bytes)}" if ends.eager_bytes else "never"
-    rates = ", ".join(f"{rate / 1e6:.3g} M/s of {format_count(k, 'pair')}" for k, rate in ends.rates_per_s.items())
     return [
         f"{name}: latency {format_time(way.latency_s)}, bandwidth {format_bandwidth(way.bandwidth_Bps)}{shared}",
-        f"  send {format_time(ends.send_s)}, receive {format_time(ends.receive_s)}, gap {format_time(ends.gap_s)}; "
-        f"senders go on without the receiver {switch}; messages of 8 B: {rates}",
+        f"  send {format_time(ends.send_s)}, receive {format_time(ends.receive_s)}; senders go on without the "
+        f"receiver {switch}",
     ]
+
+
+def _rate_lines(calibration: Calibration) -> list[str]:
+    """The message rate with its interval, and what the patterns that it is fitted to show by themselves."""
+    return [
+        f"message rate of a port: {_rate(band['per_s'])} (95 %: {' to '.join(map(_rate, band['per_s_95']))})"
+        if band["per_s"]
+        else "message rate of a port: not bounded beyond what a single message takes"
+        for band in calibration.bands
+        if band["what"] == MESSAGE_RATE
+    ]
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s / 1e6:.3g} M/s" if per_s >= 1e6 else f"{per_s / 1e3:.3g} k/s"
 
 
 def _series(row: Mapping[str, Any], several_classes: bool) -> str:
