@@ -20,6 +20,7 @@ from collectives.tuning import Rule, Table
 from commsim import Algorithm, System, simulate
 from commsim.collective import Collective, collective_named
 from commsim.errors import ImpossibleResultError, InputError, RefusedError
+from commsim.system import Endpoint
 from experiments.output import VERSION, command, read_results
 from experiments.progress import track
 from experiments.sizes import volume
@@ -284,6 +285,24 @@ def _chooses(plain: Algorithm, given: Algorithm, n_ranks: int, n_bytes: int) -> 
     except InputError:
         return False
     return dict(chosen.params) == dict(given.resolved(n_ranks, n_bytes).params)
+
+
+def unspaced(systems: Sequence[System], model: str) -> dict[str, str]:
+    """A line about systems on which a rank may begin any number of messages at once; nothing where there are none."""
+    bare = [system.name for system in systems if not _is_spaced(system.endpoint, model)]
+    if not bare:
+        return {}
+    remedy = (
+        "add message_rate, or calibrate" if model != "hockney" else "the models fluid and loggp do, with message_rate"
+    )
+    where = f"{', '.join(bare)}: nothing bounds the messages that a rank begins at once in {model}"
+    return {"WARNING": f"{where}, so small sizes favour algorithms with many (linear, all_pairs); {remedy}"}
+
+
+def _is_spaced(endpoint: Endpoint, model: str) -> bool:
+    if model == "loggp":
+        return max(endpoint.least_gap_s, *endpoint.message.overhead_s) > 0
+    return model != "hockney" and endpoint.message_rate_per_s > 0
 
 
 def table(rows: Sequence[Timed], **facts: Any) -> Table:

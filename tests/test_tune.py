@@ -200,6 +200,26 @@ def test_simulated_and_measured_times_make_a_table(commsim, tmp_path):
         assert (code, said in err) == (2, True), err
 
 
+@pytest.mark.parametrize(
+    ("more", "model", "warned"),
+    [
+        ("", "fluid", True),
+        (",gap=1us", "fluid", True),  # that is the senders' alone
+        (",message_rate=1M/s", "fluid", False),
+        (",message_rate=1M/s", "hockney", True),
+        (",message_rate=1M/s", "loggp", False),
+        (",overhead=1us", "loggp", False),
+        ("", "loggp", True),
+    ],
+)
+def test_a_system_without_a_message_rate_is_warned_of(more, model, warned, commsim):
+    star = "star:hosts=2,bandwidth=12.5GB/s,latency=1us" + more
+    words = ("--collective", "broadcast", "-a", "binomial", "--sizes", "8B", "--model", model)
+    code, out, err = commsim("tune", "-s", star, *words)
+    assert (code, err.startswith(f"WARNING: {star}: nothing bounds"), err.count("\n")) == (0, warned, int(warned))
+    assert ("small sizes favour algorithms with many" in out) == warned
+
+
 def test_open_mpis_rules():
     """Classic form: numbers of collectives and algorithms, every list begins at 0 bytes."""
     lines = [line.split("#")[0].split() for line in exported(ROWS, "openmpi").splitlines()]

@@ -56,8 +56,9 @@ def tune(
     from commsim import System
     from commsim.errors import InputError, unknown_name
     from commsim.spec import split_list
+    from experiments.progress import say
     from experiments.scaling import rank_counts
-    from experiments.tune import TUNED, measured, simulated, table, toml
+    from experiments.tune import TUNED, measured, simulated, table, toml, unspaced
     from experiments.tune_exports import EXPORTS, exported
 
     if bool(files) == bool(system):
@@ -77,7 +78,10 @@ def tune(
             raise InputError(f"--ranks {ranks}: there are {most} devices, not {numbers[-1]}")
         span = (sizes, begin or (None if sizes else "8B"), end or (None if sizes or begin else "1GiB"), factor)
         rows = simulated(names, specs, machines, numbers, span, model, dtype)
-        facts = {"model": model, "dtype": dtype, "systems": [machine.name for machine in machines]}
+        warning = unspaced(machines, model)
+        for word, text in warning.items():
+            say(f"{word}: {text}")
+        facts = {"model": model, "dtype": dtype, "systems": [machine.name for machine in machines], **warning}
     else:
         rows = measured(files or ())
     text = toml(table(rows, **facts)) if library is None else exported(rows, library, channels)
