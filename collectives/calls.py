@@ -67,14 +67,14 @@ def Allreduce(
     except KeyError:
         call = None  # an error of the first call shall not be told as one of this look-up
     if call is None:
-        _run(Arguments("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning))
+        _run("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
     else:
         call.run()
 
 
 def Bcast(comm: MPI.Comm, buf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """The root's buffer, on every rank."""
-    _run(Arguments("broadcast", comm, buf, buf, None, root, algorithm, tuning))
+    _run("broadcast", comm, buf, buf, None, root, algorithm, tuning)
 
 
 def Reduce(
@@ -88,14 +88,14 @@ def Reduce(
     tuning: Any = None,
 ) -> None:
     """The reduction over all ranks, at the root; the others' `recvbuf` may be None."""
-    _run(Arguments("reduce", comm, sendbuf, recvbuf, op, root, algorithm, tuning))
+    _run("reduce", comm, sendbuf, recvbuf, op, root, algorithm, tuning)
 
 
 def Reduce_scatter_block(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, op: Any = None, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Block r of the reduction, on rank r; all blocks are equally long."""
-    _run(Arguments("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning))
+    _run("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
 
 
 def Reduce_scatter(
@@ -113,41 +113,41 @@ def Reduce_scatter(
     Blocks that are not nearly equal (the first ones one longer) travel as long as the longest.
     """
     counts = None if recvcounts is None else tuple(int(n) for n in recvcounts)
-    _run(Arguments("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, counts))
+    _run("reduce_scatter", comm, sendbuf, recvbuf, op, 0, algorithm, tuning, counts)
 
 
 def Allgather(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Every rank's buffer, on every rank, in the order of ranks."""
-    _run(Arguments("allgather", comm, sendbuf, recvbuf, None, 0, algorithm, tuning))
+    _run("allgather", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
 
 
 def Alltoall(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Block s of rank r becomes block r of rank s."""
-    _run(Arguments("alltoall", comm, sendbuf, recvbuf, None, 0, algorithm, tuning))
+    _run("alltoall", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
 
 
 def Alltoallv(comm: MPI.Comm, sendbuf: Any, recvbuf: Any, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """The same with blocks of their own length: buffers are ``[array, (counts, displs), type]``."""
-    _run(Arguments("alltoallv", comm, sendbuf, recvbuf, None, 0, algorithm, tuning))
+    _run("alltoallv", comm, sendbuf, recvbuf, None, 0, algorithm, tuning)
 
 
 def Gather(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Every rank's buffer at the root, in the order of ranks; the others' `recvbuf` may be None."""
-    _run(Arguments("gather", comm, sendbuf, recvbuf, None, root, algorithm, tuning))
+    _run("gather", comm, sendbuf, recvbuf, None, root, algorithm, tuning)
 
 
 def Scatter(
     comm: MPI.Comm, sendbuf: Any, recvbuf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None
 ) -> None:
     """Block r of the root's buffer, on rank r; the others' `sendbuf` may be None."""
-    _run(Arguments("scatter", comm, sendbuf, recvbuf, None, root, algorithm, tuning))
+    _run("scatter", comm, sendbuf, recvbuf, None, root, algorithm, tuning)
 
 
 def Barrier(comm: MPI.Comm, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
     """Come back when every rank has come."""
-    _run(Arguments("barrier", comm, None, None, None, 0, algorithm, tuning))
+    _run("barrier", comm, None, None, None, 0, algorithm, tuning)
 
 
 def Iallreduce(
@@ -216,14 +216,24 @@ def _way(progress: str | None) -> str:
     return progress
 
 
-def _run(asked: Arguments) -> None:
+def _run(
+    name: str,
+    comm: MPI.Comm,
+    sendbuf: Any,
+    recvbuf: Any,
+    op: Any,
+    root: int,
+    algorithm: Any,
+    tuning: Any,
+    counts: tuple[int, ...] | None = None,
+) -> None:
     """Do a call. One with the same objects as before is known by them, and nothing is asked."""
-    name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts = asked
     key = (name, id(sendbuf), id(recvbuf), id(op), id(algorithm), root, id(tuning), counts)
     context = ready.get(comm.handle)
     call = None if context is None else context.calls.known.get(key)
     if call is None:
         context = context_of(comm)
+        asked = Arguments(name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
         call = _call(context, context.calls, asked)
         if call.algorithm != LIBRARY and _stays(sendbuf) and _stays(recvbuf):
             context.calls.know(key, call, asked)

@@ -7,7 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -303,12 +303,20 @@ class LibraryPlan:
         blocks = Layout(len(buffer), comm.size, buffer.itemsize, comm.size).offsets
         sizes = np.diff(blocks)
         own = buffer[blocks[comm.rank] : blocks[comm.rank + 1]]
-        at_root, pieces = comm.rank == root, [buffer, sizes, blocks[:-1], kind]
-        in_place = MPI.IN_PLACE
+        at_root, in_place = comm.rank == root, MPI.IN_PLACE
         part = np.empty(len(own), buffer.dtype)
         if counts is not None:
             there, here = counts[comm.rank], counts[:, comm.rank]
             ends = [[array, n, np.cumsum(n) - n, kind] for array, n in ((buffer, there), (output, here))]
+        reduce_scatter: Any
+        if len(buffer) % comm.size:
+            pieces = [buffer, sizes, blocks[:-1], kind]
+            allgather, gather, scatter = comm.Allgatherv, comm.Gatherv, comm.Scatterv
+            reduce_scatter = partial(comm.Reduce_scatter, recvcounts=sizes.tolist())
+        else:  # the calls for equal blocks, which libraries do faster
+            pieces = [buffer, kind]
+            allgather, gather, scatter = comm.Allgather, comm.Gather, comm.Scatter
+            reduce_scatter = comm.Reduce_scatter_block
         calls: dict[str, tuple[Callable[[], object], Any]] = {
             "allreduce": (lambda: comm.Allreduce(in_place, buffer, self._op), buffer),
             "broadcast": (lambda: comm.Bcast(buffer, root), buffer),
@@ -318,16 +326,14 @@ class LibraryPlan:
                 else (lambda: comm.Reduce(buffer, None, self._op, root)),
                 buffer if at_root else buffer[:0],
             ),
-            "reduce_scatter": (lambda: comm.Reduce_scatter(buffer, part, sizes.tolist(), self._op), part),
-            "allgather": (lambda: comm.Allgatherv(in_place, pieces), buffer),
+            "reduce_scatter": (lambda: reduce_scatter(buffer, part, op=self._op), part),
+            "allgather": (lambda: allgather(in_place, pieces), buffer),
             "gather": (
-                (lambda: comm.Gatherv(in_place, pieces, root)) if at_root else (lambda: comm.Gatherv(own, None, root)),
+                (lambda: gather(in_place, pieces, root)) if at_root else (lambda: gather(own, None, root)),
                 buffer if at_root else buffer[:0],
             ),
             "scatter": (
-                (lambda: comm.Scatterv(pieces, in_place, root))
-                if at_root
-                else (lambda: comm.Scatterv(None, part, root)),
+                (lambda: scatter(pieces, in_place, root)) if at_root else (lambda: scatter(None, part, root)),
                 own if at_root else part,
             ),
             "alltoall": (lambda: comm.Alltoall(buffer, output), output),

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 
+FEW = 2  # requests that are started and waited for one by one: the array of more is worth its making
+
+
 class Plan:
     """One rank's part of an algorithm on given buffers: persistent requests, scratch allocated once.
 
@@ -166,7 +169,7 @@ class _LaneRunner:
 
     def run(self) -> None:
         """All steps, waiting. As flat as can be: small messages take less time than the loop does."""
-        copy, start_all, wait_all = np.copyto, self._mpi.Prequest.Startall, self._mpi.Request.Waitall
+        copy, start_all, wait_all, few = np.copyto, self._mpi.Prequest.Startall, self._mpi.Request.Waitall, FEW
         for step in self._steps:
             if isinstance(step, tuple):
                 for _ in _side_by_side(*step):
@@ -174,12 +177,18 @@ class _LaneRunner:
                 continue
             for target, values in step.before:
                 copy(target, values)
-            if step.together:
+            if len(step.together) > few:
                 start_all(step.together)
+            else:
+                for request in step.together:
+                    request.Start()
             if step.in_order or step.during or step.arrivals:
                 self._beside(step)
-            if step.pending:
+            if len(step.pending) > few:
                 wait_all(step.pending)
+            else:
+                for request in step.pending:
+                    request.Wait()
             for op, left, right, target in step.after:
                 op(left, right, target)
 
