@@ -47,6 +47,8 @@ class Timed:
     time_s : float
     keeps_order : bool
     ranks_per_node : int
+    n_scratch : int
+        Copies of the vector that it needs beside; of algorithms as fast as each other the one with the fewest is taken.
     """
 
     collective: str
@@ -56,6 +58,7 @@ class Timed:
     time_s: float
     keeps_order: bool
     ranks_per_node: int = 1
+    n_scratch: int = 0
 
 
 def numbers_of_ranks(system: System) -> list[int]:
@@ -244,7 +247,8 @@ def _timed(
     except (RefusedError, ImpossibleResultError, InputError):
         return []
     each = min(system.devices_per_node or 1, n_ranks)
-    return [Timed(one.collective.name, _spec(one), n_ranks, n_bytes, time_s, resolved.keeps_order, each)]
+    scratch = resolved.space(n_ranks).n_scratch
+    return [Timed(one.collective.name, _spec(one), n_ranks, n_bytes, time_s, resolved.keeps_order, each, scratch)]
 
 
 def _spec(algorithm: Algorithm) -> str:
@@ -352,7 +356,7 @@ def _still_good(specs: Sequence[str], rows: Sequence[Timed]) -> bool:
 
 
 def _best(rows: Sequence[Timed]) -> tuple[str, ...]:
-    ranked = sorted(rows, key=lambda row: (float(f"{row.time_s:.3g}"), len(row.spec), row.spec))  # of ties the plainest
+    ranked = sorted(rows, key=lambda row: (float(f"{row.time_s:.3g}"), row.n_scratch, len(row.spec), row.spec))
     in_order = [row.spec for row in ranked if row.keeps_order][:1]
     return tuple(dict.fromkeys([*(row.spec for row in ranked[:KEPT]), *in_order]))
 

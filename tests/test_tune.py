@@ -50,6 +50,14 @@ def test_a_rule_goes_on_while_it_is_as_good_as_the_best():
     assert [rule.algorithms for rule in order.rules] == [("ring", "recursive_doubling"), ("ring", "linear")]
 
 
+def test_of_what_is_as_fast_the_one_with_less_scratch_is_taken():
+    star = topologies.find("star:hosts=2,bandwidth=12.5GB/s,latency=1us,gamma=0.1ns/B,message_rate=4M/s")
+    names = ["allgather_reduce", "recursive_doubling"]
+    rows = simulated(["allreduce"], names, [star], [2], ("8B", None, None, 2), "fluid", "float32")
+    assert f"{rows[0].time_s:.3g}" == f"{rows[1].time_s:.3g}"
+    assert table(rows).rules[0].algorithms == ("recursive_doubling", "allgather_reduce")
+
+
 def test_sizes_are_searched_where_what_is_best_changes():
     asked = []
 
