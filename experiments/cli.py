@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -25,6 +26,8 @@ from experiments.commands import (
     validate,
     verify,
 )
+
+LATE_S = 1.0  # for the first rank to say what is wrong
 
 app = typer.Typer(name="commsim", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(quickstart.quickstart)
@@ -87,11 +90,13 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    """One line, from one rank."""
+    """One line, from one rank; the others end after it, since some launchers end the job with the first that does."""
     from collectives.mpi import launched_rank
 
     if launched_rank() == 0:
         print(f"commsim: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    else:
+        time.sleep(LATE_S)
     sys.exit(code)
 
 

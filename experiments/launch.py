@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from commsim.errors import ExecutionError
@@ -23,6 +24,10 @@ ENVIRONMENT = {
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
+
+RANK_FAILED = "prterun detected that one or more processes exited with non-zero status"  # between two rules
+RANKS_GONE = ("PMIX ERROR: PMIX_ERR_UNREACH", "[warn] Epoll")  # its daemon, of ranks that have ended
+RANK_KILLED = re.compile(r"(exited on signal \d+ \(|EXIT STRING: )(?P<name>[^()]*)")  # Open MPI's launcher, Hydra
 
 
 def launcher() -> str:
@@ -92,8 +97,7 @@ def python_on_ranks(n_ranks: int, arguments: Sequence[str], timeout_s: float, *,
     if too_late.is_set():
         raise ExecutionError(f"`{shown}` did not end within {timeout_s:g} s and was stopped")
     if code:
-        reason = next((line for line in lines if line.startswith("commsim:")), lines[-1] if lines else "no message")
-        error = ExecutionError(f"`{shown}` failed with exit {code}: {reason.removeprefix('commsim: ')}")
+        error = ExecutionError(f"`{shown}` failed with exit {code}: {reason(lines, printed)}")
         error.add_note(printed)
         raise error
     return printed
@@ -101,11 +105,43 @@ def python_on_ranks(n_ranks: int, arguments: Sequence[str], timeout_s: float, *,
 
 def _echo(process: subprocess.Popen[str], lines: list[str]) -> None:
     """Pass on the ranks' progress as it comes, and keep every line."""
-    for text in process.stderr or ():
+    for line in said(process.stderr or ()):
+        lines.append(line)
+        say(f"  {line}")
+
+
+def said(stderr: Iterable[str]) -> Iterator[str]:
+    """Lines of ranks and of their launcher, without what Open MPI's says of ranks that ended by themselves."""
+    rule, is_echo = "", False
+    for text in stderr:
         line = text.strip(" \0\t\r\n")  # Open MPI's launcher puts NULs between what ranks print
-        if line:
-            lines.append(line)
-            say(f"  {line}")
+        if not line or any(mark in line for mark in RANKS_GONE):
+            continue
+        if rule:
+            is_echo = line.startswith(RANK_FAILED)
+            if not is_echo:
+                yield rule
+        rule = ""
+        if is_echo:
+            is_echo = not _is_rule(line)
+        elif _is_rule(line):
+            rule = line
+        else:
+            yield line
+
+
+def _is_rule(line: str) -> bool:
+    return not line.strip("-=")
+
+
+def reason(lines: Sequence[str], printed: str = "") -> str:
+    """Why ranks failed: a rank's own line, else by what signal one ended, as the launcher says, else the last line."""
+    own = next((line.removeprefix("commsim: ") for line in lines if line.startswith("commsim:")), None)
+    killed = RANK_KILLED.search(" ".join([*lines, printed]))
+    if own is None and killed:
+        return f"a rank ended by signal: {killed['name']}"
+    words = [line for line in lines if not _is_rule(line)]
+    return own or (words[-1] if words else "no message")
 
 
 def _stop(process: subprocess.Popen[str], too_late: threading.Event) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from commsim.errors import ExecutionError, InputError
-from experiments.launch import end, launcher
+from experiments.launch import end, launcher, reason, said
 from experiments.testbed import network
 from experiments.testbed.state import Record
 
@@ -89,7 +89,7 @@ def output_of(record: Record, n_ranks: int, words: Sequence[str], timeout_s: flo
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(line, env={**os.environ, **ENVIRONMENT}, start_new_session=True, **pipes) as process:  # type: ignore[call-overload]
         try:
-            printed, said = process.communicate(timeout=timeout_s)
+            printed, errors = process.communicate(timeout=timeout_s)
         except BaseException as error:
             end(process)
             if isinstance(error, subprocess.TimeoutExpired):
@@ -97,9 +97,8 @@ def output_of(record: Record, n_ranks: int, words: Sequence[str], timeout_s: flo
                 raise ExecutionError(f"`{shown}` did not end within {timeout_s:g} s and was stopped") from None
             raise
     if process.returncode:
-        lines = [one for one in said.splitlines() if one.strip()] or ["no message"]
-        reason = next((one for one in lines if one.startswith("commsim:")), lines[-1])
-        raise ExecutionError(f"`{shlex.join(words)}` failed with exit {process.returncode}: {reason}")
+        why = reason(list(said(errors.splitlines())), printed)
+        raise ExecutionError(f"`{shlex.join(words)}` failed with exit {process.returncode}: {why}")
     return str(printed)
 
 

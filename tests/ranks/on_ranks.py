@@ -7,7 +7,7 @@ import pytest
 from mpi4py import MPI
 
 from collectives import drafts
-from collectives.mpi import LibraryPlan, ranks_per_node
+from collectives.mpi import LibraryPlan, Place, ranks_per_node
 from collectives.operations import Operation
 from collectives.plan import Plan, execute, execute_apart
 from collectives.registry import find
@@ -37,8 +37,11 @@ from tests.ranks.random_steps import N_CHUNKS, random_algorithm
 from tests.variants import PLAIN, SPECS, name_of, takes
 
 WORLD = MPI.COMM_WORLD
+PLACE = Place.of(WORLD)  # a plan on a communicator asks who shares a host, which takes longer here than the plan does
 CROWDED = WORLD.size > 3  # ranks share cores, and messages wait for their turn: fewer cases
-COUNTS = sorted({0, WORLD.size + 1, 97} if CROWDED else {0, 1, max(WORLD.size - 1, 0), WORLD.size, WORLD.size + 1, 97})
+FEW = {0: "int32", WORLD.size + 1: "uint8", 97: "float64"}
+ALL = dict.fromkeys(sorted({0, 1, max(WORLD.size - 1, 0), WORLD.size, WORLD.size + 1, 97}), "int32")
+COUNTS = FEW if CROWDED else ALL  # and the type of each
 CASES = [case for case in (PLAIN if CROWDED else SPECS) if takes(find(*case), WORLD.size)]
 ALGORITHMS = [pytest.param(find(*case), id=name_of(case)) for case in CASES]
 REDUCING = [one for one in ALGORITHMS if one.values[0].collective.reduces]
@@ -81,8 +84,10 @@ class Made:
         self.buffer = self.data.copy()
         output = np.zeros(n_output, dtype) if kind.has_output else None
         options = {"op": op, "root": root, "counts": self.counts}
-        make = LibraryPlan if library else Plan
-        self.plan = make(kind if library else one, comm, self.buffer, output, **options)
+        if library:
+            self.plan = LibraryPlan(kind, comm, self.buffer, output, **options)
+        else:
+            self.plan = Plan(one, PLACE if comm is WORLD else comm, self.buffer, output, **options)
 
     def result(self, times=1):
         for _ in range(times):
@@ -105,15 +110,17 @@ def check(one, comm, count, dtype, op="sum", root=0):
 
 @pytest.mark.parametrize("one", ALGORITHMS)
 def test_every_algorithm_count_and_root(one):
-    for count in COUNTS:
+    for count, dtype in COUNTS.items():
         for root in roots(one, WORLD):
-            check(one, WORLD, count, "int32", root=root)
+            check(one, WORLD, count, dtype, root=root)
 
 
-@pytest.mark.parametrize("one", ALGORITHMS)
-@pytest.mark.parametrize("dtype", ("uint8", "float64") if CROWDED else INTEGERS + FLOATS)
-def test_every_type(one, dtype):
-    check(one, WORLD, 101, dtype)
+if not CROWDED:
+
+    @pytest.mark.parametrize("one", ALGORITHMS)
+    @pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+    def test_every_type(one, dtype):
+        check(one, WORLD, 101, dtype)
 
 
 @pytest.mark.parametrize("one", REDUCING)
@@ -139,7 +146,7 @@ def test_every_rank_gets_the_same_bits(one):
     if ROUNDS_APART in one.resolved(WORLD.size).constraints:
         return
     buffer = vector(WORLD.rank, 1009, "float32")
-    execute(one, WORLD, buffer)
+    execute(one, PLACE, buffer)
     assert all(bits == buffer.tobytes() for bits in WORLD.allgather(buffer.tobytes()))
 
 
@@ -237,9 +244,7 @@ def test_lanes():
 
 def test_other_communicators():
     """Reversed and halved: ranks of the communicator count, not those of the world."""
-    turned = WORLD.Split(0, -WORLD.rank)
-    half = WORLD.Split(WORLD.rank % 2, WORLD.rank)
-    for comm in (turned, half):
+    for comm in [WORLD.Split(WORLD.rank % 2, -WORLD.rank), *([] if CROWDED else [WORLD.Split(0, -WORLD.rank)])]:
         for one in [find(*case) for case in PLAIN if takes(find(*case), comm.size)]:
             check(one, comm, 37, "int32", root=comm.size - 1 if one.collective.rooted else 0)
         comm.Free()
@@ -271,18 +276,27 @@ def awkward(rank, n_ranks):
 @pytest.mark.parametrize("count", [0, 5, 50, 1000])  # its selections pair up where all chunks have one size
 def test_real_ranks_equal_the_executor_in_process(count):
     everyone = np.array([vector(rank, count, "int64") for rank in range(WORLD.size)])
-    expected = execute_in_process(awkward, everyone)
+    expected = in_process(awkward, everyone)
     buffer = everyone[WORLD.rank].copy()
     execute(awkward, WORLD, buffer)
     np.testing.assert_array_equal(buffer, expected[WORLD.rank])
 
 
+def in_process(one, everyone, op=np.add):
+    """What the executor makes of all ranks' vectors. One rank has it run while the others sleep: cores are few."""
+    expected = execute_in_process(one, everyone, op=op) if WORLD.rank == 0 else None
+    all_came = WORLD.Ibarrier()
+    while not all_came.Test():
+        time.sleep(0.001)
+    return WORLD.bcast(expected)
+
+
 def equals_executor(one, each, op=np.add, late_s=0.0):
     """Real ranks end as the executor does, twice; also when the last rank comes late."""
     everyone = np.random.default_rng(each).integers(0, 2**31, (WORLD.size, each))
-    expected = execute_in_process(one, everyone, op=op)
+    expected = in_process(one, everyone, op)
     buffer = everyone[WORLD.rank].copy()
-    plan = Plan(one, WORLD, buffer, op=Operation(op))
+    plan = Plan(one, PLACE, buffer, op=Operation(op))
     for _ in range(2):
         buffer[:] = everyone[WORLD.rank]
         WORLD.Barrier()
@@ -341,20 +355,22 @@ def test_many_lanes_one_after_the_other_and_at_the_same_time():
         for _ in range(2):
             yield [exchange((rank + 1) % n_ranks, (rank - 1) % n_ranks, send=chunk(c), receive=chunk(c), reduce=True)]
 
-    @algorithm("allreduce", chunks=300)
+    many = 60 if CROWDED else 300
+
+    @algorithm("allreduce", chunks=many)
     def crowd(rank, n_ranks):
         def deep(c):
-            for _ in range(100):
+            for _ in range(many // 3):
                 yield lanes(ring(rank, n_ranks, c), ring(rank, n_ranks, c + 1))
 
         yield lanes(deep(0), deep(2))
-        yield lanes(*(ring(rank, n_ranks, c) for c in range(300)))
+        yield lanes(*(ring(rank, n_ranks, c) for c in range(many)))
 
     @algorithm("allreduce", chunks=600)
     def too_many(rank, n_ranks):
         yield lanes(*(ring(rank, n_ranks, c) for c in range(600)))
 
-    equals_executor(crowd, 600)
+    equals_executor(crowd, 2 * many)
     with pytest.raises(ScheduleError, match="too_many runs more than 511 lanes"):
         Plan(too_many, WORLD, np.zeros(600))
 
