@@ -71,6 +71,8 @@ class Call:
         What its keys tell apart by identity.
     known_as : object
         Its key among known calls.
+    known_by : list of weakref.ref
+        The buffers that have to live for it to be known.
     """
 
     def __init__(self, plan: Any, algorithm: str, bound: Bound) -> None:
@@ -79,6 +81,7 @@ class Call:
         self.n_running = 0
         self.arguments: Any = None
         self.known_as: Any = None
+        self.known_by: list[Any] = []
         self.run: Callable[[], None] = plan.run if not bound.before and not bound.after else self._run
 
     def _run(self) -> None:
@@ -114,6 +117,7 @@ class Bound:
     vector: Any = None
     output: Array | None = None
     source: Array | None = None
+    target: Array | None = None
     counts: Ints | None = None
     before: list[Callable[[], object]] = field(default_factory=list)
     after: list[Callable[[], object]] = field(default_factory=list)
@@ -144,10 +148,7 @@ class Bound:
 
     def copied(self, target: Array, values: Array, *, after: bool = False) -> None:
         """Copy so before or after every run, unless both are one place."""
-        if target.dtype != values.dtype or len(target) != len(values):
-            raise InputError(
-                f"{len(values)} elements of {values.dtype} do not fit a place of {len(target)} of {target.dtype}"
-            )
+        fits(target, values)
         if len(target) and target.__array_interface__["data"] != values.__array_interface__["data"]:
             place = 0 if after else len(self.before)
             (self.after if after else self.before).insert(place, partial(np.copyto, target, values))
@@ -156,6 +157,15 @@ class Bound:
     def scratch(self, n_elements: int, dtype: np.dtype[Any]) -> Array:
         """Memory that nobody else sees."""
         return self.lease.take(n_elements, dtype)
+
+
+def fits(target: Array, values: Array) -> Array:
+    """The target, if it takes the values."""
+    if target.dtype != values.dtype or len(target) != len(values):
+        raise InputError(
+            f"{len(values)} elements of {values.dtype} do not fit a place of {len(target)} of {target.dtype}"
+        )
+    return target
 
 
 def bind(place: Place, asked: Arguments) -> Call:
@@ -181,7 +191,8 @@ def bind(place: Place, asked: Arguments) -> Call:
 
 
 def _plan(place: Place, asked: Arguments, bound: Bound, op: Operation) -> Plan:
-    options: dict[str, Any] = {"op": op, "root": asked.root, "counts": bound.counts, "source": bound.source}
+    options: dict[str, Any] = {"op": op, "root": asked.root, "counts": bound.counts}
+    options |= {"source": bound.source, "target": bound.target}
     refusals = []
     for one in _wanted(place, asked, bound):
         try:
@@ -251,6 +262,9 @@ def _reduce_scatter(bound: Bound, asked: Arguments) -> None:
     if counts == nearly:
         _same(bound, bound.scratch(len(source), source.dtype), source)
         block = bound.vector[begin[me] : begin[me + 1]]
+        if not asked.is_in_place:
+            bound.target = fits(target[: counts[me]], block)
+            return
     else:  # blocks as long as the longest
         bound.vector = bound.scratch(p * each, source.dtype)
         for rank, n in enumerate(counts):
@@ -268,29 +282,30 @@ def _block(array: Array, comm: Any) -> Array:
 def _allgather(bound: Bound, asked: Arguments) -> None:
     bound.vector, _ = bound.array(asked.recvbuf, asked.comm.size, read=asked.is_in_place, written=True)
     if not asked.is_in_place:
-        bound.copied(_block(bound.vector, asked.comm), bound.array(asked.sendbuf, read=True)[0])
+        bound.source, _ = bound.array(asked.sendbuf, read=True)
+        fits(_block(bound.vector, asked.comm), bound.source)
 
 
 def _gather(bound: Bound, asked: Arguments) -> None:
     if asked.comm.rank == asked.root:
         _allgather(bound, asked)
         return
-    block, _ = bound.array(asked.sendbuf, read=True)
-    bound.vector = bound.scratch(asked.comm.size * len(block), block.dtype)
-    bound.copied(_block(bound.vector, asked.comm), block)
+    bound.source, _ = bound.array(asked.sendbuf, read=True)
+    bound.vector = bound.scratch(asked.comm.size * len(bound.source), bound.source.dtype)
 
 
 def _scatter(bound: Bound, asked: Arguments) -> None:
     is_root = asked.comm.rank == asked.root
+    is_in_place = is_root and asked.recvbuf is load_mpi().IN_PLACE
     if is_root:
         source, _ = bound.array(asked.sendbuf, asked.comm.size, read=True)
         _same(bound, bound.scratch(len(source), source.dtype), source)
-    else:
-        block, _ = bound.array(asked.recvbuf, written=True)
-        bound.vector = bound.scratch(asked.comm.size * len(block), block.dtype)
-    if not (is_root and asked.recvbuf is load_mpi().IN_PLACE):
-        block, _ = bound.array(asked.recvbuf, written=True)
-        bound.copied(block, _block(bound.vector, asked.comm), after=True)
+    if not is_in_place:
+        bound.target, _ = bound.array(asked.recvbuf, written=True)
+    if is_root and bound.target is not None:
+        fits(bound.target, _block(bound.vector, asked.comm))
+    elif bound.target is not None:
+        bound.vector = bound.scratch(asked.comm.size * len(bound.target), bound.target.dtype)
 
 
 def _alltoall(bound: Bound, asked: Arguments) -> None:

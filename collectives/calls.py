@@ -1,9 +1,8 @@
 """Collectives in mpi4py's form, by the algorithms of this library: ``Allreduce(comm, sendbuf, recvbuf, op)``.
 
 Buffers, roots, operations and ``MPI.IN_PLACE`` are those of ``comm.Allreduce``. The first call with some buffers makes
-a plan, which all later ones use; it holds persistent requests, and no buffers but small ones. It is freed with the
-communicator, or when one has more than :data:`collectives.contexts.MOST_CALLS`. The first call on a communicator
-duplicates it.
+a plan, which all later ones use; it holds persistent requests, and no buffers. It is freed with the communicator, or
+when one has more than :data:`collectives.contexts.MOST_CALLS`. The first call on a communicator duplicates it.
 
 ``algorithm`` is a spec (``"ring"``, ``"chain:segments=16"``), an :class:`commsim.Algorithm`, ``"library"`` (the MPI
 library's own) or ``"auto"``: the decision table ``tuning`` (a file or a :class:`collectives.tuning.Table`), else that
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 PROGRESS = ("thread", "test")
-KNOWN_BYTES = 256 * 1024  # arrays up to this size are known by the object, and kept alive with their plan
 
 
 def Allreduce(
@@ -235,14 +233,14 @@ def _run(
         context = context_of(comm)
         asked = Arguments(name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
         call = _call(context, context.calls, asked)
-        if call.algorithm != LIBRARY and _stays(sendbuf) and _stays(recvbuf):
-            context.calls.know(key, call, asked)
+        if call.algorithm != LIBRARY and _stays(context, sendbuf) and _stays(context, recvbuf):
+            context.calls.know(key, call, [one for one in (sendbuf, recvbuf) if type(one) is np.ndarray])
     call.run()
 
 
-def _stays(given: Any) -> bool:
-    """Whether a buffer is small enough to be kept alive, and cannot come to lie elsewhere while it is."""
-    return given is None or given is load_mpi().IN_PLACE or (type(given) is np.ndarray and given.nbytes <= KNOWN_BYTES)
+def _stays(context: Context, given: Any) -> bool:
+    """Whether a buffer lies where it does as long as it lives: numpy resizes no array that is referred to."""
+    return given is None or given is context.in_place or type(given) is np.ndarray
 
 
 def _call(context: Context, calls: Calls, asked: Arguments) -> Call:

@@ -106,6 +106,10 @@ class Compiler:
         found = self._buffers.read(piece)
         return [(self._buffers.view(part), values) for part, values in found if self._buffers.is_unwritten(part)]
 
+    def kept(self, piece: slice) -> list[Reduction]:
+        """What no step writes, and so is in the source only to the end: copies that may be made at any time."""
+        return [(_copied, values, values, target) for target, values in self.brought(piece)]
+
     def _step(self, draft: Draft, stage: Array, tags: int) -> PlanStep:
         """Sends and local moves read before anything is written."""
         done = PlanStep(peers=sorted({message.peer for message in draft.receives}))

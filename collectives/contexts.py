@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Hashable
+import weakref
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,7 +40,7 @@ class Calls:
     kept : dict
         By where buffers lie and what they hold, and the other arguments.
     known : dict
-        The same by the identity of all arguments, which are kept alive.
+        The same by the identity of all arguments; it ends with a buffer of theirs, which nothing here keeps alive.
     watchdog : Watchdog, optional
         What is told that a call waits.
     """
@@ -58,10 +59,11 @@ class Calls:
                 self._free(self.kept.pop(oldest))
         self.kept[key] = call
 
-    def know(self, key: Hashable, call: Any, arguments: tuple[Any, ...]) -> None:
+    def know(self, key: Hashable, call: Any, buffers: Iterable[Any]) -> None:
         """Know a call by its arguments, those of the last one with other objects in the same place no longer."""
         self.known.pop(call.known_as, None)
-        call.known_as, call.arguments = key, arguments
+        call.known_as = key
+        call.known_by = [weakref.ref(one, lambda _: self.known.pop(key, None)) for one in buffers]
         self.known[key] = call
 
     def _free(self, call: Any) -> None:

@@ -34,10 +34,15 @@ class Buffers:
     ----------
     schedule : Schedule
     rank : int
-    buffer, output, counts, source
+    buffer, output, counts, source, target
         As :class:`collectives.plan.Plan` has them.
     memory : Lease
         For scratch and stages.
+
+    Attributes
+    ----------
+    own : slice
+        This rank's block of the vector, where a collective has a block for each rank; else all of it.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Buffers:
         output: Array | None,
         counts: Ints | None,
         source: Array | None,
+        target: Array | None,
         memory: Lease,
     ) -> None:
         collective, space = schedule.algorithm.collective, schedule.space
@@ -58,10 +64,16 @@ class Buffers:
         else:
             self.layout = Layout.of(space, collective, schedule.n_ranks, len(buffer), buffer.itemsize)
             n_data = len(buffer)
-        for array in (buffer, source):
-            if array is not None and len(array) < n_data:
-                raise InputError(f"the vector has {len(array)} elements, too few for {n_data}")
+        self.own = collective.block_slice(rank, schedule.n_ranks, n_data)
+        has_block = collective.block_each and not collective.holds(0, 1, 0)
+        held = self.own if has_block else slice(0, n_data)
+        for array, place in ((buffer, slice(0, n_data)), (source, held), (target, self.own)):
+            if array is not None and len(array) < place.stop - place.start:
+                raise InputError(f"the vector has {len(array)} elements, too few for {place.stop - place.start}")
         self._arrays = [buffer[:n_data]]
+        if target is not None:
+            around = buffer[: self.own.start], buffer[self.own.stop : n_data]
+            self._arrays = [around[0], target[: self.own.stop - self.own.start], around[1]]
         if collective.has_output:
             n_output = self.layout.n_output(rank)
             if output is None or len(output) < n_output or output.dtype != buffer.dtype:
@@ -72,8 +84,16 @@ class Buffers:
         self.dtype, self.memory = buffer.dtype, memory
         self._arrays.append(memory.take(space.n_scratch * n_data, buffer.dtype))  # a message may run from copy to copy
         self._ends = np.cumsum([len(array) for array in self._arrays]).tolist()
-        self._source = source
-        self._unwritten = [slice(0, n_data)] if source is not None and n_data else []
+        self._source, self._held = source, held
+        self._unwritten = [held] if source is not None and held.start < held.stop else []
+
+    def cut(self, pieces: list[slice]) -> list[slice]:
+        """The same elements in slices each of which lies in one buffer."""
+        found = []
+        for piece in pieces:
+            inside = [end for end in self._ends if piece.start < end < piece.stop]
+            found += [slice(begin, end) for begin, end in pairwise((piece.start, *inside, piece.stop))]
+        return found
 
     def view(self, piece: slice) -> Array:
         """The elements of a slice, which lies in one buffer."""
@@ -90,7 +110,7 @@ class Buffers:
                 continue
             if begin < start:
                 found.append((slice(begin, start), self.view(slice(begin, start))))
-            found.append((slice(start, stop), self._source[start:stop]))
+            found.append((slice(start, stop), self._source[start - self._held.start : stop - self._held.start]))
             begin = stop
         if begin < piece.stop:
             found.append((slice(begin, piece.stop), self.view(slice(begin, piece.stop))))
@@ -307,7 +327,7 @@ def _messages(side: Side, exchange: Exchange, schedule: Schedule, buffers: Buffe
     return [
         Message(
             int(peer),
-            buffers.layout.slices(selection.rows(np.array([row])), me),
+            buffers.cut(buffers.layout.slices(selection.rows(np.array([row])), me)),
             is_send,
             reduce=exchange.reduce,
             received_first=not is_send and bool(first[row]),

@@ -48,7 +48,9 @@ class Plan:
         For alltoallv: elements from each rank to each; a rank needs its own row and column only.
     source : array (n_elements,), optional
         Where the values are at first, if not in the vector: they are sent and reduced from there, never copied first,
-        and not changed.
+        and not changed. Where a rank has one block (allgather, gather), that.
+    target : array (n_elements,), optional
+        Where a rank's block goes (reduce_scatter, scatter), if not into the vector.
 
     Raises
     ------
@@ -69,12 +71,13 @@ class Plan:
         root: int = 0,
         counts: Ints | None = None,
         source: Array | None = None,
+        target: Array | None = None,
     ) -> None:
         given = comm if isinstance(comm, Place) else Place(comm, node_groups(comm))
         kind, n_bytes = algorithm.collective, buffer.nbytes
         place = given.for_nodes(kind) if algorithm.params.get("ranks_per_node", 1) is None else given
         comm, root = place.comm, place.number(root, given.comm)
-        for array in (buffer, output, source):
+        for array in (buffer, output, source, target):
             if array is not None and (array.ndim != 1 or not array.flags.c_contiguous or array.dtype.hasobject):
                 shown = f"{array.dtype} of shape {array.shape}"
                 raise InputError(f"a buffer must be one-dimensional and contiguous, and hold numbers; not {shown}")
@@ -94,34 +97,34 @@ class Plan:
             )
         schedule = Schedule(self.algorithm, comm.size, root, comm.rank)
         lease = place.memory.lease() if place.memory else Lease()
-        buffers = Buffers(schedule, comm.rank, buffer, output, counts if kind.sizes_each else None, source, lease)
+        sizes = counts if kind.sizes_each else None
+        buffers = Buffers(schedule, comm.rank, buffer, output, sizes, source, target, lease)
         self._compiler = Compiler(place, combine, buffers)
         lane, _ = Drafter(schedule, buffers, place.in_fabric and has_group_plans(buffer.dtype)).lane(schedule)
         self.result = result_view(kind, comm.rank, comm.size, root, buffer, output)
-        self.run: Callable[[], None] = self._run
+        begin = (self.result.ctypes.data - buffer.ctypes.data) // buffer.itemsize
+        promised = slice(begin, begin + len(self.result))
+        if target is not None:
+            self.result = target[: len(self.result)]
         try:
-            self._lane = _LaneRunner(self._compiler.steps(lane))
-            self._last = [] if source is None or output is not None else self._brought(buffer)
+            steps = self._compiler.steps(lane)
+            kept = [] if source is None or output is not None else self._compiler.kept(promised)
+            if kept:  # nobody writes these places else: while the first messages are on their way
+                first = next((step for step in steps if isinstance(step, PlanStep)), None)
+                if first is None:
+                    first = PlanStep()
+                    steps.insert(0, first)
+                first.during += kept
+            self._lane = _LaneRunner(steps)
         except BaseException:
             self._compiler.free()
             raise
-        if not self._last:
-            self.run = self._lane.run
+        self.run: Callable[[], None] = self._lane.run
 
     @property
     def only_moves(self) -> bool:
         """Whether all that it does is messages: it neither copies nor reduces."""
-        return self._lane.only_moves and not self._last
-
-    def _brought(self, buffer: Array) -> list[tuple[Array, Array]]:
-        """Copies of those results that nothing was done with."""
-        begin = (self.result.ctypes.data - buffer.ctypes.data) // buffer.itemsize
-        return self._compiler.brought(slice(begin, begin + len(self.result)))
-
-    def _run(self) -> None:
-        self._lane.run()
-        for target, values in self._last:
-            np.copyto(target, values)
+        return self._lane.only_moves
 
     def wait_from_now_on(self) -> None:
         """Make what :meth:`begun` began wait for its messages, instead of coming back."""
@@ -131,8 +134,6 @@ class Plan:
         """The collective in pieces: it comes back whenever it would have to wait, and ends when it is done."""
         self._lane.is_patient = False
         yield from self._lane.polled()
-        for target, values in self._last:
-            np.copyto(target, values)
 
     def free(self) -> None:
         """Give requests and groups back to MPI; the plan cannot run any more."""

@@ -296,6 +296,17 @@ def test_memory_that_is_used_again_is_no_trap():
         gc.collect()
 
 
+def test_a_call_keeps_no_array_alive(comm):
+    array = vector(100)
+    for _ in range(2):
+        collectives.Allreduce(comm, IN_PLACE, array, algorithm="ring")
+    known = context_of(comm).calls.known
+    assert len(known) == 1
+    del array
+    gc.collect()
+    assert not known
+
+
 @pytest.mark.parametrize("progress", ["thread", "test"])
 def test_several_on_their_way(progress):
     """Of different sizes, beside a blocking one; waited for in another order."""
