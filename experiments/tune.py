@@ -84,8 +84,11 @@ def simulated(
     sizes: Sizes,
     model: str,
     dtype: str,
+    has: Callable[[Algorithm], bool] = lambda _: True,
 ) -> list[Timed]:
     """Times of the algorithms that take a case, or of those named, for every number of ranks and size.
+
+    Only of those that `has` says yes to: a library may not have them all.
 
     Of `ranks` those count that fill a system's nodes, or are in one node, of several systems in the largest; of the
     sizes those between which what is best changes. Left out are algorithms that refuse, or need switches that compute
@@ -115,7 +118,7 @@ def simulated(
         known = names_of(kind.name)
         alone = [one for one in all_algorithms(kind.name) if one.cost]
         named = [find(kind.name, spec) for spec in algorithms or () if spec.partition(":")[0] in known]
-        chosen = alone if algorithms is None else named
+        chosen = list(filter(has, alone if algorithms is None else named))
         contest = partial(_contest, chosen, system, n_ranks, paces[system], model, dtype)
         return [row for rows in _searched(span, contest).values() for row in rows]
 

@@ -7,13 +7,15 @@ import pytest
 
 import topologies
 from collectives import tuning
+from collectives.registry import find
 from collectives.tuning import Rule, Table, candidates
 from commsim.algorithm import SCATTERED
 from commsim.collective import COLLECTIVES
 from commsim.errors import InputError, RefusedError, UnknownNameError
 from experiments import tune
+from experiments.launch import python_on_ranks
 from experiments.tune import Timed, _searched, measured, simulated, table, toml
-from experiments.tune_exports import exported
+from experiments.tune_exports import EXPORTS, MPICH, OPEN_MPI, exported
 
 ROWS = [
     Timed("allreduce", spec, n_ranks, n_bytes, time_s, keeps)
@@ -229,28 +231,111 @@ def test_a_system_without_a_message_rate_is_warned_of(more, model, warned, comms
 
 
 def test_open_mpis_rules():
-    """Classic form: numbers of collectives and algorithms, every list begins at 0 bytes."""
+    """Classic form: numbers of collectives and algorithms, every list begins at 0 bytes; bytes of a segment last."""
     lines = [line.split("#")[0].split() for line in exported(ROWS, "openmpi").splitlines()]
     assert lines[:6] == [["1"], ["2"], ["2"], ["4"], ["2"], ["0", "3", "0", "0"]]
     assert lines[6] == [str(2**15), "6", "0", "0"]
+    chain = [Timed("broadcast", "chain:chains=1", 4, n, 1, True) for n in (8, 2**20)]
+    split = [line.split() for line in exported(chain, "openmpi").splitlines()[5:]]
+    assert split[:2] == [["0", "3", "0", "0"], [str(2**18), "3", "0", str(2**17)]]  # as many bytes as the model takes
 
 
-def test_mpichs_tree_ends_every_branch():
-    tree = json.loads(exported(ROWS, "mpich"))["collective=allreduce"]["comm_type=intra"]
-    assert list(tree) == ["comm_size<8", "comm_size=any"]
-    assert list(tree["comm_size<8"]) == ["avg_msg_size<=32767", "avg_msg_size=any"]
-    large = tree["comm_size=any"]["avg_msg_size=any"]
-    assert large["is_commutative=yes"] == {"algorithm=MPIR_Allreduce_intra_reduce_scatter_allgather": {}}
-    assert large["is_commutative=any"] == {"algorithm=MPIR_Allreduce_intra_recursive_doubling": {}}
+def test_only_what_a_library_runs_is_exported():
+    """Not with other parameters than the library's, nor what its released versions do not number."""
+    for collective, spec in {
+        ("allreduce", "allgather_reduce"),
+        ("allgather", "linear"),
+        ("allgather", "bruck:radix=3"),
+        ("broadcast", "chain:chains=2"),
+        ("reduce_scatter", "recursive_doubling"),
+    }:
+        with pytest.raises(RefusedError, match="openmpi has none"):
+            exported([Timed(collective, spec, 4, 8, 1, True)], "openmpi")
+    for export in EXPORTS.values():
+        assert all(find(kind, name) for kind, names in export.names.items() for name in names)
+
+
+def test_an_export_is_searched_among_the_library_s_algorithms(commsim):
+    """The fastest of all hide none: here linear, which MPICH has not, in one step."""
+    star = "star:hosts=8,bandwidth=10GB/s,latency=1us"
+    words = ("--collective", "allreduce", "--ranks", "8", "--sizes", "8B,1MiB", "--model", "hockney", "--for", "mpich")
+    code, out, _ = commsim("tune", "-s", star, *words)
+    assert code == 0
+    small = json.loads(out)["collective=allreduce"]["comm_type=intra"]["comm_size=any"]
+    assert next(iter(small.values())) == {"algorithm=MPIR_Allreduce_intra_recursive_doubling": {}}
+
+
+def test_mpichs_tree_ends_every_branch(tmp_path):
+    whole = json.loads(exported(ROWS, "mpich"))
+    assert {"collective=barrier", "collective=iallreduce", "collective=scan"} < set(whole)  # the file stands for all
+    assert "comm_type=inter" in whole["collective=allreduce"]
+    tree = whole["collective=allreduce"]["comm_type=intra"]
+    assert list(tree) == ["comm_size=any"]  # 4 and 8 ranks take the same
+    sizes = tree["comm_size=any"]
+    assert list(sizes) == ["avg_msg_size<32768", "avg_msg_size=any"]
+    large, slow = sizes["avg_msg_size=any"], {"algorithm=MPIR_Allreduce_intra_recursive_doubling": {}}
+    fast = {"algorithm=MPIR_Allreduce_intra_reduce_scatter_allgather": {}}
+    assert large == {"is_op_built_in=yes": {"count<pow2": slow, "count=any": fast}, "is_op_built_in=no": slow}
+    doubling = [Timed("allgather", "recursive_doubling", 4, n, 1, True) for n in (8, 2**20)]
+    [leaf] = json.loads(exported(doubling, "mpich"))["collective=allgather"]["comm_type=intra"]["comm_size=any"].items()
+    assert leaf[0] == "total_msg_size=any"  # of all ranks: a call names a block
+    assert list(leaf[1]) == ["comm_size=pow2", "comm_size=any"]
+    base = tmp_path / "generic.json"
+    base.write_text('{"collective=mine": {}}')
+    assert set(json.loads(exported(ROWS, "mpich", base=base))) == {"collective=mine", "collective=allreduce"}
+    for text in ("{}", "[1]", "?"):
+        base.write_text(text)
+        with pytest.raises(InputError, match=r"--base .*generic.json: not MPICH's"):
+            exported(ROWS, "mpich", base=base)
 
 
 def test_nccls_plugin_needs_its_channels():
-    lines = exported(ROWS, "nccl", channels=8).splitlines()[1:]
-    assert lines[:2] == ["allreduce,0,32767,tree,simple,8,-1,4", f"allreduce,32768,{2**62},ring,simple,8,-1,4"]
+    lines = [line for line in exported(ROWS, "nccl", channels=8).splitlines() if not line.startswith("#")]
+    assert lines[:3] == [
+        f"allgather,0,{2**62},ring,simple,8,-1,-1",  # without a row a call would get one channel
+        "allreduce,0,32767,tree,simple,8,-1,-1",
+        f"allreduce,32768,{2**62},ring,simple,8,-1,-1",
+    ]
+    assert [line.split(",")[0] for line in lines[3:]] == ["broadcast", "reduce", "reducescatter"]
+    other = [Timed("allreduce", "ring", 2, n, 1, False) for n in (8, 2**20)]
+    assert f"allreduce,0,{2**62},ring,simple,8,-1,2" in exported([*other, *ROWS], "nccl", channels=8)
     with pytest.raises(RefusedError, match="--channels"):
         exported(ROWS, "nccl")
     with pytest.raises(RefusedError, match="mpich has none"):
         exported([Timed("barrier", "dissemination", 4, 0, 1, True)], "mpich")
+
+
+CALLS = """
+from mpi4py import MPI
+import numpy as np
+world, sums = MPI.COMM_WORLD, []
+for count in (1, 5000):
+    whole, block = np.ones(2 * count, "f"), np.ones(count, "f")
+    world.Allreduce(MPI.IN_PLACE, whole); world.Bcast(whole); world.Allgather(block, whole); world.Barrier()
+    world.Reduce(block.copy(), block); world.Reduce_scatter(whole, block, [count] * 2)
+    world.Alltoall(whole.copy(), whole); world.Alltoall(MPI.IN_PLACE, whole)
+    world.Scan(block.copy(), block); world.Ibarrier().Wait()
+    sums.append(world.allreduce(float(whole.sum()), MPI.Op.Create(lambda a, b, _: a + b)))
+print(sums if not world.rank else "", end="")
+"""
+
+
+def test_the_mpi_library_here_takes_its_file(tmp_path, monkeypatch):
+    """MPICH once ended with an assertion, at the first collective that was not in the file."""
+    pytest.importorskip("mpi4py")
+    rows = [
+        Timed(kind, name, 2, n_bytes, 1 + (number == n_bytes // 2**14), True)
+        for kind, names in MPICH.items()
+        for number, name in enumerate(list(names)[:2])
+        for n_bytes in (2**12, 2**14)
+    ]
+    mpich, open_mpi = tmp_path / "mpich.json", tmp_path / "rules.txt"
+    mpich.write_text(exported(rows, "mpich"))
+    open_mpi.write_text(exported([row for row in rows if row.spec in OPEN_MPI[row.collective]], "openmpi"))
+    monkeypatch.setenv("MPIR_CVAR_COLL_SELECTION_TUNING_JSON_FILE", str(mpich))
+    monkeypatch.setenv("OMPI_MCA_coll_tuned_use_dynamic_rules", "1")
+    monkeypatch.setenv("OMPI_MCA_coll_tuned_dynamic_rules_filename", str(open_mpi))
+    assert python_on_ranks(2, ["-c", CALLS], 60).strip() == "[4.0, 20000.0]"
 
 
 def test_rules_of_nodes_hold_from_their_own_on():

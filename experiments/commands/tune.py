@@ -46,6 +46,10 @@ def tune(
         str | None, typer.Option("--for", help="in the form of openmpi, mpich or nccl, of the algorithms that it has")
     ] = None,
     channels: Annotated[int | None, typer.Option("--channels", min=1, help="of --for nccl")] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", help="of --for mpich: the generic.json of your MPICH's sources; else that of 5.0"),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="write to FILE instead of printing")] = None,
 ) -> None:
     """Make the decision table of algorithm="auto".
@@ -77,14 +81,15 @@ def tune(
         if numbers is not None and numbers[-1] > most:
             raise InputError(f"--ranks {ranks}: there are {most} devices, not {numbers[-1]}")
         span = (sizes, begin or (None if sizes else "8B"), end or (None if sizes or begin else "1GiB"), factor)
-        rows = simulated(names, specs, machines, numbers, span, model, dtype)
+        has = [] if library is None else [EXPORTS[library].has]
+        rows = simulated(names, specs, machines, numbers, span, model, dtype, *has)
         warning = unspaced(machines, model)
         for word, text in warning.items():
             say(f"{word}: {text}")
         facts = {"model": model, "dtype": dtype, "systems": [machine.name for machine in machines], **warning}
     else:
         rows = measured(files or ())
-    text = toml(table(rows, **facts)) if library is None else exported(rows, library, channels)
+    text = toml(table(rows, **facts)) if library is None else exported(rows, library, channels, base)
     if output is None:
         sys.stdout.write(text)
     else:
