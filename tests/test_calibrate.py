@@ -10,12 +10,12 @@ from commsim.simulate import unbound_s
 from commsim.system import BySize, Endpoint
 from experiments import calibrate
 from experiments.calibrate import BOTH_WAYS, ONE_WAY, PAIR, Measured, Place, Way, fit, save
-from experiments.calibrate.file import ways_in
 from experiments.calibrate.fit import ALL, message_s, row_s
 from experiments.calibrate.lines import bootstrap, intervals, size_classes
 from experiments.calibrate.measure import Ends, sizes_up_to
 from experiments.calibrate.patterns import CROWD, CROWD_PAIR, REDUCTION, ROW, ROW_BOTH, ROWS, Pattern, patterns_of
 from experiments.calibrate.places import classes_of, place_here, side_by_side, tiers_of, triangle
+from experiments.calibrate.structure import ways_in, with_shares
 from experiments.crowding import crowded_machines
 from topologies import find
 
@@ -363,7 +363,7 @@ def test_a_given_structure_stays_and_the_rest_is_fitted(tmp_path):
     real = {**ways, "across": Way(3e-6, 1e9, 1.2e9)}
     measured = measured_of(tiers, 8, real, costs)
     (tmp_path / "out").mkdir()
-    calibration = fit(measured, ways, {"n_ranks": 8, "oversubscribed": True})
+    calibration = with_shares(fit(measured, ways, {"n_ranks": 8, "oversubscribed": True}), structure, tiers)
     system = written(calibration, tmp_path / "out" / "fitted.toml", tiers, (str(path), structure))
     text = Path(system.name).read_text()
     assert 'extends = "../tree.toml"' in text
@@ -385,7 +385,8 @@ def test_the_burst_of_a_bucket_costs_nothing(tmp_path):
     tiers = {"leaf": structure.topology.tiers["leaf"][:8]}
     ways = ways_in(structure, tiers, 8)
     costs = {name: Endpoint(BySize(overhead_s=(5e-6,), rate=(0.9,))) for name in ways}
-    calibration = fit(measured_of(tiers, 8, ways, costs), ways, {"n_ranks": 8, "oversubscribed": True})
+    found = fit(measured_of(tiers, 8, ways, costs), ways, {"n_ranks": 8, "oversubscribed": True})
+    calibration = with_shares(found, structure, tiers)
     assert calibration.endpoint.message.rate == pytest.approx((0.9,), rel=1e-3)
     assert calibration.endpoint.message.overhead_s == pytest.approx((5e-6,), rel=1e-3)
     system = written(calibration, tmp_path / "fitted.toml", tiers, (str(path), structure))

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from commsim.bounds import burst_s
 from commsim.errors import InputError, RefusedError
 from commsim.system import System
-from experiments.calibrate.file import save, ways_in
+from experiments.calibrate.file import save
 from experiments.calibrate.fit import Calibration, Way, fit
 from experiments.calibrate.measure import LARGEST, Measured, measure, places
 from experiments.calibrate.patterns import BOTH_WAYS, ONE_WAY, PAIR, REDUCTION, patterns_of
 from experiments.calibrate.places import Place, tiers_of, tiers_of_system
+from experiments.calibrate.structure import ways_in, with_shares
 from experiments.calibrate.told import draw, noted, summary
 from experiments.comparison import Score, score_of
 from experiments.crowding import crowded_machines
@@ -86,7 +87,8 @@ def calibrate(
     facts = host_facts(comm)
     facts |= {"caches": "written over before each message"} if cold else {}
     most = max(Counter(place.host for place in where).values())
-    return fit(measured, given, facts, most), tiers
+    found = fit(measured, given, facts, most)
+    return found if structure is None else with_shares(found, structure, tiers), tiers
 
 
 def require_ranks(where: Sequence[Place], structure: System | None, allow_oversubscribed: bool) -> None:

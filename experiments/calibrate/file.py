@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import numpy as np
 from commsim.selection import Ints
 from commsim.system import System
 from commsim.system_file import write_system
-from experiments.calibrate.fit import Calibration, Way
-from experiments.calibrate.patterns import CROWD, Pattern, patterns_of
-from experiments.calibrate.places import ACROSS, Pair, classes_of
+from experiments.calibrate.fit import Calibration
+from experiments.calibrate.places import ACROSS, Pair
+from experiments.calibrate.structure import extended
 
 NETWORK = "network"
 
@@ -38,7 +37,7 @@ def save(
     structure : (str, System), optional
         What the user gave, as a spec or file, and the system that it is: the file extends it.
     """
-    tables = found_tables(calibration, tiers) if structure is None else _extended(calibration, path, tiers, *structure)
+    tables = found_tables(calibration, tiers) if structure is None else extended(path, *structure, calibration.shares)
     ends = {name: asdict(own) for name, own in calibration.measured.ends.items()}
     held_out = {"n_points": calibration.held_out.n_rows, "median": calibration.held_out.median}
     notes = {
@@ -49,67 +48,6 @@ def save(
         "calibration": calibration.rows(),
     }
     write_system(path, tables, calibration.endpoint, notes)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# A structure that is given
-
-
-def ways_in(system: System, tiers: Mapping[str, Ints], n_ranks: int) -> dict[str, Way]:
-    """The paths of all classes of links in a system: of their first pairs of ranks, and what several pairs share."""
-    found = {}
-    for name, pairs in classes_of(tiers, n_ranks).items():
-        path = system.topology.path(np.array(pairs[0][:1]), np.array(pairs[0][1:]))
-        way = Way(float(path.latency_s[0]), float(path.bandwidth_Bps[0]))
-        found[name] = replace(way, burst_bytes=system.endpoint.burst_bytes)
-    for pattern in patterns_of(tiers, n_ranks):
-        if pattern.what == CROWD:
-            rates_Bps = system.topology.links.bandwidth_Bps[_shared_links(system, pattern)]
-            way = found[pattern.link_class]
-            found[pattern.link_class] = replace(way, shared_Bps=float(rates_Bps.min(initial=np.inf)))
-    return found
-
-
-def _shared_links(system: System, pattern: Pattern) -> Ints:
-    """The links on which all messages of some step are."""
-    found = [np.empty(0, dtype=np.int64)]
-    for sends in pattern.steps:
-        hops = system.topology.path(np.array(list(sends)), np.array(list(sends.values()))).hops
-        link, count = np.unique(hops[hops >= 0], return_counts=True)
-        found.append(link[count == pattern.n_pairs])
-    return np.concatenate(found)
-
-
-def _extended(
-    calibration: Calibration, path: Path, tiers: Mapping[str, Ints], spec: str, system: System
-) -> dict[str, Any]:
-    """The given structure, with links that several pairs at once could not fill as rated."""
-    is_file = spec.endswith(".toml")
-    extends = os.path.relpath(spec, path.parent) if is_file else spec
-    tables: dict[str, Any] = {"topology": {"extends": extends}}
-    changed = list(_slower_links(calibration, tiers, system))
-    return {**tables, "override": changed} if changed else tables
-
-
-def _slower_links(calibration: Calibration, tiers: Mapping[str, Ints], system: System) -> list[dict[str, str]]:
-    """Overrides of the links that several pairs at once shared, where together they got less than the links' rate."""
-    rows = {}
-    for pattern in patterns_of(tiers, calibration.facts["n_ranks"]):
-        shared_Bps = calibration.ways[pattern.link_class].shared_Bps
-        if pattern.what == CROWD:
-            for link in _shared_links(system, pattern).tolist():
-                if shared_Bps < system.topology.links.bandwidth_Bps[link]:
-                    rows[_pattern_of(system, link)] = f"{shared_Bps:.6g}B/s"
-    return [{"links": links, "bandwidth": bandwidth} for links, bandwidth in rows.items()]
-
-
-def _pattern_of(system: System, link: int) -> str:
-    """The class of a link, where it has one: others of it are alike; else the link alone."""
-    for name, own in system.topology.classes.items():
-        if name is not None and link in own:
-            return f"class {name}"
-    src, dst = (int(end[link]) for end in (system.topology.links.src, system.topology.links.dst))
-    return f"{system.topology.vertex_name(src)}->{system.topology.vertex_name(dst)}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -65,6 +65,8 @@ class Calibration:
         What the ranks ran on.
     bands : list of dict
         Of every size class of every cost the figures with their 95 % intervals.
+    shares : dict
+        Of a structure that was given: of their rate what classes of cables keep on which several pairs are at once.
     """
 
     measured: Measured
@@ -73,6 +75,7 @@ class Calibration:
     held_out: Score
     facts: dict[str, Any] = field(default_factory=dict)
     bands: list[dict[str, Any]] = field(default_factory=list)
+    shares: dict[str, float] = field(default_factory=dict)
 
     def costs_of(self, link_class: str) -> Endpoint:
         """What messages of a class cost."""
@@ -178,11 +181,9 @@ def _fitted(measured: Measured, given: Mapping[str, Way] | None, most: int) -> t
     names = list(dict.fromkeys(name for name, _, _ in measured.seconds))
     ways = _found_ways(measured, names) if given is None else {name: given[name] for name in names}
     costs = {name: _costs(measured, name, ways[name]) for name in names}
-    for name, way in ways.items():
-        if given is None or np.isfinite(way.shared_Bps):  # else nothing is shared, as is known
-            shared_Bps = min(_shared_Bps(measured, name, way, costs[name]), way.shared_Bps)
-            ways[name] = replace(way, shared_Bps=shared_Bps)
     if given is None:
+        for name, way in ways.items():
+            ways[name] = replace(way, shared_Bps=_shared_Bps(measured, name, way, costs[name]))
         ways = _with_nic(ways, most)
         costs = {name: _costs(measured, name, ways[name]) for name in names}
     first, fixed, slope = zip(*size_classes(points_of(measured.reduction_s)), strict=True)
@@ -264,7 +265,7 @@ def _shared_Bps(measured: Measured, name: str, way: Way, endpoint: Endpoint) -> 
         alone_s = message_s(endpoint, replace(way, shared_Bps=float("inf")), ONE_WAY, n_bytes)
         fixed_s = way.latency_s + 2 * endpoint.message.at(n_bytes)[0]
         if alone_s > 2 * fixed_s and seconds > CONTENDED * alone_s:
-            rates.append((key[2] * n_bytes - way.burst_bytes) / (seconds - fixed_s))
+            rates.append(key[2] * n_bytes / (seconds - fixed_s))
     return float(np.median(rates)) if rates else float("inf")
 
 

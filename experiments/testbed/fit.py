@@ -9,77 +9,66 @@ small or announced, one way or while its ends send and receive. Reductions are t
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from commsim.errors import InputError
-from commsim.selection import Ints
 from commsim.system import BySize, Endpoint, System
+from commsim.system_file import write_system
 from commsim.units import format_bytes, format_time
+from experiments.calibrate.nearest import Figure, Timed, cable_classes, log_ratios, nearest, share
+from experiments.calibrate.structure import extended
 from experiments.testbed import network, ranks
 from experiments.testbed.measure import PAIRS, REDUCTIONS
-from experiments.testbed.patterns import patterns, time_s
+from experiments.testbed.patterns import CHUNKS, patterns
 
 ANNOUNCED_BYTES = int(ranks.ENVIRONMENT["UCX_RNDV_THRESH"])
 SEGMENT_BYTES = network.MTU_BYTES - 52  # payload of a frame: without IP's and TCP's headers and time stamps
-NOISE, JITTER_S = 0.01, 2e-4  # of a time that is measured: relative, and what cores that are shared add
+JITTER_S = 2e-4  # what cores that are shared add to a time
+BURST = "burst"
 OVERHEADS = ("small", "announced", "small both ways", "announced both ways")
-FIRST_S, FIRST_BYTES = 1e-4, 2.0 * SEGMENT_BYTES  # an overhead and a burst to begin with
+FIRST_S, FIRST_BYTES = 1e-4, 2 * SEGMENT_BYTES  # an overhead and a burst to begin with
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What is fitted.
-
-    Attributes
-    ----------
-    share : dict
-        Of each class of links, by a pattern of its cables' names.
-    burst_bytes : float
-        Payload.
-    overhead_s : dict
-        At each end of a message, for each of OVERHEADS.
-    """
-
-    share: Mapping[str, float]
-    burst_bytes: float
-    overhead_s: Mapping[str, float]
-
-
-def cable_classes(system: System) -> dict[str, Ints]:
-    """Links by the names of their ends without numbers: ``"host*↔leaf*"`` to the numbers of both directions."""
-    topology = system.topology
-    found: dict[str, list[int]] = {}
-    for link, ends in enumerate(zip(topology.links.src.tolist(), topology.links.dst.tolist(), strict=True)):
-        upper, lower = sorted(ends, reverse=True)
-        name = "↔".join(re.sub(r"\d+", "*", topology.vertex_name(end)) for end in (lower, upper))
-        found.setdefault(name, []).append(link)
-    return {name: np.array(links) for name, links in found.items()}
-
-
-def calibrated(system: System, figures: Figures, reduction: BySize) -> System:
-    """The system with what was fitted."""
-    links = system.topology.links
-    bandwidth_Bps = links.bandwidth_Bps.copy()
-    for name, numbers in cable_classes(system).items():
-        bandwidth_Bps[numbers] *= figures.share[name]
-    small, announced, small_both, announced_both = (figures.overhead_s[word] for word in OVERHEADS)
-    sizes = (0, ANNOUNCED_BYTES)
+def begun(system: System, reduction: BySize) -> System:
+    """The system with the costs of its ends as a fit begins."""
+    costs = BySize((0, ANNOUNCED_BYTES), (FIRST_S, FIRST_S), (1.0, 1.0))
     endpoint = Endpoint(
-        message=BySize(sizes, (small, announced), (1.0, 1.0)),
-        both_ways=BySize(sizes, (small_both, announced_both), (1.0, 1.0)),
-        reduction=reduction,
-        eager_limit_bytes=ANNOUNCED_BYTES - 1,
-        burst_bytes=round(figures.burst_bytes),
+        costs, costs, reduction=reduction, eager_limit_bytes=ANNOUNCED_BYTES - 1, burst_bytes=FIRST_BYTES
     )
-    topology = replace(system.topology, links=replace(links, bandwidth_Bps=bandwidth_Bps))
-    return replace(system, topology=topology, endpoint=endpoint)
+    return replace(system, endpoint=endpoint)
+
+
+def figures_of(system: System) -> list[Figure]:
+    """All that is fitted: the share of each class of cables, the burst, and the overheads."""
+    shares = [share(name, links, 0.5, 1.1) for name, links in cable_classes(system).items()]
+    overheads = [
+        _overhead(name, costs, place)
+        for name, (costs, place) in zip(
+            OVERHEADS, ((costs, place) for costs in ("message", "both_ways") for place in (0, 1)), strict=True
+        )
+    ]
+    return [*shares, Figure(BURST, FIRST_BYTES, 1.0, 1e6, _with_burst), *overheads]
+
+
+def _with_burst(system: System, n_bytes: float) -> System:
+    return replace(system, endpoint=replace(system.endpoint, burst_bytes=round(n_bytes)))
+
+
+def _overhead(name: str, costs: str, place: int) -> Figure:
+    """At each end of a message: of `costs` the size class at `place`."""
+
+    def put(system: System, seconds: float) -> System:
+        old: BySize = getattr(system.endpoint, costs)
+        overhead_s = (*old.overhead_s[:place], seconds, *old.overhead_s[place + 1 :])
+        new: dict[str, Any] = {costs: replace(old, overhead_s=overhead_s)}
+        return replace(system, endpoint=replace(system.endpoint, **new))
+
+    return Figure(name, FIRST_S, 1e-6, 0.1, put)
 
 
 def reduction_costs(rows: Sequence[Mapping[str, Any]]) -> BySize:
@@ -89,82 +78,24 @@ def reduction_costs(rows: Sequence[Mapping[str, Any]]) -> BySize:
     return BySize(tuple(sizes), (0.0,) * len(sizes), tuple(n_bytes / seconds for n_bytes, seconds in timed))
 
 
-def fit(system: System, pairs: Sequence[Mapping[str, Any]], reduction: BySize) -> Figures:
-    """The figures with which the simulated patterns come nearest to the measured ones.
+def timed(system: System, pairs: Sequence[Mapping[str, Any]]) -> list[Timed]:
+    """Measured rows with their patterns: ``algorithm`` (its name), ``n_bytes`` (of a message), ``time_s``."""
+    programs = {program.name: program for program in patterns(system.n_devices)}
+    return [Timed(programs[row["algorithm"]], CHUNKS * row["n_bytes"], row["time_s"]) for row in pairs]
+
+
+def fit(system: System, rows: Sequence[Timed], reduction: BySize) -> tuple[System, dict[str, float]]:
+    """The system whose simulated patterns come nearest to the measured ones, and its figures.
 
     Parameters
     ----------
     system : System
         As its file has it.
-    pairs : sequence of mapping
-        Measured rows: ``algorithm`` (a pattern), ``n_bytes``, ``time_s``.
+    rows : sequence of Timed
     reduction : BySize
         Of which the patterns have none.
     """
-    from scipy.optimize import least_squares
-
-    classes = list(cable_classes(system))
-    n = len(classes)
-    first = [0.97] * n + [FIRST_BYTES] + [FIRST_S] * len(OVERHEADS)
-    least = [0.5] * n + [1.0] + [1e-6] * len(OVERHEADS)
-    most = [1.1] * n + [1e6] + [0.1] * len(OVERHEADS)
-
-    def figures(values: Any) -> Figures:
-        found = np.exp(values).tolist()
-        return Figures(
-            dict(zip(classes, found[:n], strict=True)), found[n], dict(zip(OVERHEADS, found[n + 1 :], strict=True))
-        )
-
-    noise = NOISE + JITTER_S / np.array([row["time_s"] for row in pairs])
-
-    def residuals(values: Any) -> Any:
-        return log_ratios(calibrated(system, figures(values), reduction), pairs) / noise
-
-    found = least_squares(
-        residuals,
-        np.log(first),
-        bounds=(np.log(least), np.log(most)),
-        loss="soft_l1",
-        x_scale="jac",
-        diff_step=1e-3,
-        ftol=1e-4,
-        max_nfev=20,
-    )
-    return figures(found.x)
-
-
-def log_ratios(system: System, pairs: Sequence[Mapping[str, Any]]) -> Any:
-    """ln(predicted/measured) of each row of patterns."""
-    programs = {program.name: program for program in patterns(system.n_devices)}
-    times = [time_s(programs[row["algorithm"]], system, row["n_bytes"]) for row in pairs]
-    return np.log(np.array(times) / [row["time_s"] for row in pairs])
-
-
-def write(path: Path, nominal: Path, figures: Figures, system: System, notes: Mapping[str, Any]) -> None:
-    """A system file on top of the one that was built: what was fitted, and how."""
-    import tomli_w
-
-    def classes(costs: BySize, word: str, unit: str) -> list[dict[str, Any]]:
-        rows = zip(costs.min_bytes, costs.overhead_s, costs.rate, strict=True)
-        return [
-            {"from": f"{size}B", "overhead": f"{1e6 * o:.4g}us", word: f"{rate:.4g}{unit}" if unit else rate}
-            for size, o, rate in rows
-        ]
-
-    endpoint = system.endpoint
-    document = {
-        "topology": {"extends": str(nominal)},
-        "override": [{"links": name, "factor": round(share, 5)} for name, share in figures.share.items()],
-        "endpoint": {
-            "eager_limit": f"{endpoint.eager_limit_bytes}B",
-            "burst": f"{endpoint.burst_bytes}B",
-            "message": classes(endpoint.message, "efficiency", ""),
-            "both_ways": classes(endpoint.both_ways or endpoint.message, "efficiency", ""),
-            "reduction": classes(endpoint.reduction, "throughput", "B/s"),
-        },
-        "notes": dict(notes),
-    }
-    path.write_text("# Written by `commsim testbed calibrate`.\n" + tomli_w.dumps(document))
+    return nearest(begun(system, reduction), figures_of(system), rows, JITTER_S)
 
 
 def calibrate_file(nominal: Path, measured: Path, output: Path) -> str:
@@ -185,19 +116,29 @@ def calibrate_file(nominal: Path, measured: Path, output: Path) -> str:
         raise InputError(f"{measured}: no rows of `commsim testbed measure` ({error})") from None
     if not all(by_kind.values()):
         raise InputError(f"{measured}: has no messages between pairs, or no reductions")
-    reduction = reduction_costs(by_kind[REDUCTIONS])
-    figures = fit(system, by_kind[PAIRS], reduction)
-    found = calibrated(system, figures, reduction)
-    errors = np.abs(log_ratios(found, by_kind[PAIRS]))
+    rows = timed(system, by_kind[PAIRS])
+    found, figures = fit(system, rows, reduction_costs(by_kind[REDUCTIONS]))
+    errors = np.abs(log_ratios(found, rows))
     notes = {**document["provenance"], "n_patterns": len(errors), "median_residual": round(float(np.median(errors)), 4)}
-    write(output, Path(os.path.relpath(nominal.resolve(), output.resolve().parent)), figures, found, notes)
+    write(output, nominal, system, found, figures, notes)
     return "".join(f"{line}\n" for line in (*told(figures), f"residuals: median {np.median(errors):.3f}", output))
 
 
-def told(figures: Figures) -> list[str]:
+def write(
+    path: Path, nominal: Path, system: System, found: System, figures: Mapping[str, float], notes: Mapping[str, Any]
+) -> None:
+    """A system file on top of the one that was built: what was fitted, and how."""
+    shares = {name: figures[name] for name in cable_classes(system)}
+    tables = extended(path, str(nominal), system, shares)
+    write_system(path, tables, found.endpoint, notes, "Written by `commsim testbed calibrate`.")
+
+
+def told(figures: Mapping[str, float]) -> list[str]:
     """The figures in words."""
+    overheads = {name: figures[name] for name in OVERHEADS}
+    shares = {name: one for name, one in figures.items() if name not in (BURST, *OVERHEADS)}
     return [
-        *(f"{name}: {100 * share:.1f} % of the nominal rate" for name, share in figures.share.items()),
-        f"burst: {format_bytes(round(figures.burst_bytes))}",
-        *(f"overhead, {word}: {format_time(seconds)}" for word, seconds in figures.overhead_s.items()),
+        *(f"{name}: {100 * one:.1f} % of the nominal rate" for name, one in shares.items()),
+        f"burst: {format_bytes(round(figures[BURST]))}",
+        *(f"overhead, {name}: {format_time(seconds)}" for name, seconds in overheads.items()),
     ]
