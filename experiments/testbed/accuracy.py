@@ -186,7 +186,7 @@ def _winners(found: Sequence[Case]) -> Iterator[str]:
 
 def _library(found: Sequence[Case]) -> Iterator[str]:
     sizes = sorted({case.n_bytes for case in found})
-    yield "Our fastest algorithm's time over the MPI library's own collective, both measured in one launch:"
+    yield "Our fastest algorithm's time over the MPI library's own collective, both on the same ranks and network:"
     yield ""
     yield _line("fabric", "collective", *(format_bytes(n_bytes) for n_bytes in sizes))
     yield "|---|---|" + "---|" * len(sizes)
