@@ -67,8 +67,8 @@ class Call:
         How the buffers are reached: "host", "device", or "staged on the host".
     n_running : int
         Runs that have begun and not ended.
-    arguments : object
-        What its keys tell apart by identity.
+    named, others : object
+        The algorithm, and operation, table and counts that were asked for: keys tell them apart by identity.
     known_as : object
         Its key among known calls.
     known_by : list of weakref.ref
@@ -79,7 +79,8 @@ class Call:
         self._plan, self._bound = plan, bound
         self.algorithm, self.path = algorithm, bound.path
         self.n_running = 0
-        self.arguments: Any = None
+        self.named: Any = None
+        self.others: tuple[Any, Any, Any] = (None, None, None)
         self.known_as: Any = None
         self.known_by: list[Any] = []
         self.run: Callable[[], None] = plan.run if not bound.before and not bound.after else self._run

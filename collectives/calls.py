@@ -59,15 +59,7 @@ def Allreduce(
     >>> gradient = np.ones(3, np.float32)
     >>> collectives.Allreduce(MPI.COMM_WORLD, MPI.IN_PLACE, gradient, MPI.SUM, algorithm="ring")
     """
-    try:  # as _run does, without it: of 8 bytes its call would be a tenth of the time
-        known = ready[comm.handle].calls.known
-        call = known["allreduce", id(sendbuf), id(recvbuf), id(op), id(algorithm), 0, id(tuning), None]
-    except KeyError:
-        call = None  # an error of the first call shall not be told as one of this look-up
-    if call is None:
-        _run("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
-    else:
-        call.run()
+    _run("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
 
 
 def Bcast(comm: MPI.Comm, buf: Any, root: int = 0, algorithm: Any = AUTO, *, tuning: Any = None) -> None:
@@ -226,15 +218,21 @@ def _run(
     counts: tuple[int, ...] | None = None,
 ) -> None:
     """Do a call. One with the same objects as before is known by them, and nothing is asked."""
-    key = (name, id(sendbuf), id(recvbuf), id(op), id(algorithm), root, id(tuning), counts)
-    context = ready.get(comm.handle)
-    call = None if context is None else context.calls.known.get(key)
-    if call is None:
-        context = context_of(comm)
-        asked = Arguments(name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
-        call = _call(context, context.calls, asked)
-        if call.algorithm != LIBRARY and _stays(context, sendbuf) and _stays(context, recvbuf):
-            context.calls.know(key, call, [one for one in (sendbuf, recvbuf) if type(one) is np.ndarray])
+    key = (name, id(sendbuf), id(recvbuf), id(algorithm), root)
+    try:
+        call = ready[comm.handle].calls.known[key]
+    except KeyError:
+        call = None
+    if call is not None:
+        its_op, its_tuning, its_counts = call.others
+        if its_op is op and its_tuning is tuning and its_counts == counts:
+            call.run()
+            return
+    context = context_of(comm)
+    asked = Arguments(name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
+    call = _call(context, context.calls, asked)
+    if call.algorithm != LIBRARY and _stays(context, sendbuf) and _stays(context, recvbuf):
+        context.calls.know(key, call, [one for one in (sendbuf, recvbuf) if type(one) is np.ndarray])
     call.run()
 
 
@@ -251,7 +249,7 @@ def _call(context: Context, calls: Calls, asked: Arguments) -> Call:
     found: Call | None = calls.kept.get(key)
     if found is None:
         found = bind(calls.place, asked)
-        found.arguments = (algorithm, tuning, op)
+        found.named, found.others = algorithm, (op, tuning, counts)
         if calls.watchdog is not None:
             found.run = Watched(calls.watchdog, f"{name}, {found.algorithm}", found.run)
         if algorithm != LIBRARY:  # which has no plan: MPI sees the buffers as they are

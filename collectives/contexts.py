@@ -40,7 +40,8 @@ class Calls:
     kept : dict
         By where buffers lie and what they hold, and the other arguments.
     known : dict
-        The same by the identity of all arguments; it ends with a buffer of theirs, which nothing here keeps alive.
+        The last ones with some buffers, algorithm and root, by identity; each ends with a buffer of its, which nothing
+        here keeps alive.
     watchdog : Watchdog, optional
         What is told that a call waits.
     """
