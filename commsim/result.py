@@ -67,7 +67,6 @@ class Result:
     root: int | None = None
     op: str | None = None
     dtype: str = "float32"
-    in_place: bool = True
     system: str | None = None
     placement: str | None = None
     seed: int | None = None
@@ -92,6 +91,11 @@ class Result:
     def spec(self) -> str:
         """The algorithm with its parameters, as users write it."""
         return join_spec(self.algorithm, self.params)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the result lies where the data lay: everywhere but in the alltoalls."""
+        return not collective_named(self.collective).has_output
 
     @property
     def algbw_Bps(self) -> float:

@@ -1,4 +1,4 @@
-"""Results for people and programs: nccl-tests' table, OSU's, CSV, JSON with provenance; and back from the files."""
+"""Results for people and programs: a table, CSV, JSON with provenance, others' forms; and back from the files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from commsim.collective import COLLECTIVES
 from commsim.errors import InputError, unknown_name
 from commsim.result import Result
-from commsim.units import microseconds
+from experiments.foreign_forms import nccl_tests, osu
 from experiments.left_out import LeftOut
 from experiments.table import table
 
@@ -48,15 +48,12 @@ def _table(results: Sequence[Result], facts: Facts, left_out: Sequence[LeftOut],
     return table(results, facts, left_out, width=width)
 
 
+def _nccl_tests(results: Sequence[Result], facts: Facts, left_out: Sequence[LeftOut], width: int | None) -> str:
+    return nccl_tests(results, facts)
+
+
 def _osu(results: Sequence[Result], facts: Facts, left_out: Sequence[LeftOut], width: int | None) -> str:
-    latency = "Median Latency(us)" if results[0].is_measured else "Latency(us)"
-    lines = []
-    for name in dict.fromkeys(result.spec for result in results):
-        collective = results[0].collective.capitalize()
-        lines += [f"# OSU-style {collective} Latency, algorithm {name}", f"{'# Size':<10}{latency:>25}"]
-        rows = [result for result in results if result.spec == name]
-        lines += [f"{result.n_bytes:<10}{microseconds(result.time_s):>25.2f}" for result in rows]
-    return "\n".join(lines) + "\n"
+    return osu(results)
 
 
 def _json(results: Sequence[Result], facts: Facts, left_out: Sequence[LeftOut], width: int | None) -> str:
@@ -78,6 +75,7 @@ FORMATS: dict[str, Callable[[Sequence[Result], Facts, Sequence[LeftOut], int | N
     "table": _table,
     "csv": _csv,
     "json": _json,
+    "nccl-tests": _nccl_tests,
     "osu": _osu,
 }
 ENDINGS = {".csv": "csv", ".json": "json", ".txt": "table"}
@@ -121,7 +119,7 @@ def read_results(path: Path) -> list[Result]:
     """
     try:
         text = path.read_text()
-        if path.suffix == ".csv":
+        if path.suffix == ".csv" or text.startswith("collective,algorithm,"):  # also one that was printed
             rows: list[dict[str, Any]] = [_from_csv(row) for row in csv.DictReader(io.StringIO(text))]
         else:
             rows = json.loads(text)["rows"]

@@ -92,7 +92,9 @@ def measure_on_ranks(
     output: tuple[str, Path | None],
     hang_limit_s: float = LIMIT_S,
 ) -> tuple[list[Result], dict[str, Any], list[LeftOut]]:
-    """Results, facts and what was left out on rank 0, nothing on the others. Parameters as the command line has them.
+    """Results, facts (see :func:`worded`) and what was left out on rank 0, nothing on the others.
+
+    Parameters as the command line has them.
 
     Raises
     ------
@@ -144,25 +146,34 @@ def measure_on_ranks(
         place.free()
     if comm.rank:
         return [], {}, []
-    shown = {
-        "ranks": describe(facts),
-        "hosts": named(facts["hosts"]),
-        "launcher": facts["launcher"],
-        "binding": facts["binding"],
-        "iterations": f"{iterations} after {warmup} of warm-up, ten times as many up to 64 KiB",
-        "time": "of the slowest rank, median over iterations",
-    }
+    found = {"collective": collective, "ranks": facts, "iterations": iterations, "warmup": warmup, **notes}
+    found["measured"] = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     if place.host_by_host is not None:
-        shown["nodes"] = "a host's ranks do not follow each other: algorithms for nodes number them host by host"
-    if facts["transport"]:
-        shown["transport"] = " ".join(f"{key}={value}" for key, value in facts["transport"].items())
-    shown.update(notes)
+        found["nodes"] = "a host's ranks do not follow each other: algorithms for nodes number them host by host"
     if facts["oversubscribed"]:
         say("commsim: more ranks than cores: times are not speeds")
     wrong = sum(result.n_wrong or 0 for result in results)
     if wrong:
         say(f"commsim: {format_count(wrong, 'element')} WRONG; see #wrong")
-    return results, shown, left_out
+    return results, found, left_out
+
+
+def worded(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What :func:`measure_on_ranks` found out, in lines for people."""
+    where = "in another buffer" if collective_named(facts["collective"]).has_output else "in place"
+    ranks = facts["ranks"]
+    lines = {
+        "collective": f"{facts['collective']}, {where}",
+        "ranks": describe(ranks),
+        "hosts": named(ranks["hosts"]),
+        "launcher": ranks["launcher"],
+        "binding": ranks["binding"],
+        "transport": " ".join(f"{key}={value}" for key, value in ranks["transport"].items()),
+        "iterations": f"{facts['iterations']} after {facts['warmup']} of warm-up, ten times as many up to 64 KiB",
+        "time": "of the slowest rank, median over iterations",
+    }
+    left = {key: value for key, value in facts.items() if key not in (*lines, "warmup")}
+    return {key: line for key, line in {**lines, **left}.items() if line}
 
 
 def named(hosts: Sequence[str], most: int = 16) -> str:

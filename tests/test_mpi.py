@@ -246,11 +246,13 @@ def test_run_measures_beside_the_library(tmp_path, nothing_left, monkeypatch):
         row["n_wrong"] == 0 and row["time_min_s"] <= row["time_s"] <= row["time_p99_s"] for row in document["rows"]
     )
     found = document["provenance"]
-    assert found["ranks"].startswith("2 on 1 host(s)")
-    assert found["hosts"] == platform.node()
-    assert "mpiexec" in found["launcher"]
-    assert "cores" in found["binding"]
-    assert "UCX_WARN_UNUSED_ENV_VARS=n" in found["transport"]
+    assert (found["collective"], found["iterations"], found["warmup"]) == ("allreduce", 3, 5)
+    ranks = found["ranks"]
+    assert (ranks["n_ranks"], ranks["n_hosts"], ranks["hosts"]) == (2, 1, [platform.node()])
+    assert isinstance(ranks["oversubscribed"], bool)
+    assert "mpiexec" in ranks["launcher"]
+    assert "cores" in ranks["binding"]
+    assert ranks["transport"]["UCX_WARN_UNUSED_ENV_VARS"] == "n"
     assert printed.count("library") == 3
 
 

@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 
 import topologies
+from commsim import Result
+from commsim.collective import collective_named
 from commsim.errors import InputError
 from experiments.comparison import Comparison
 from experiments.options import require_file
+from experiments.output import FORMATS
 from experiments.validate import Limits, Told, compare, read_measured, verdict
 from experiments.validate.verdict import by_size, extrapolated, winners
 
@@ -76,6 +79,71 @@ def test_osu_text_counts_what_one_has_for_one(tmp_path):
     assert read(tmp_path, OSU.replace("CHAR", "FLOAT"), Told(n_ranks=8))[0].dtype == "float32"
     [row] = read(tmp_path, OSU_STYLE, Told(n_ranks=8))
     assert (row.spec, row.n_bytes, row.time_s) == ("chain:segments=4,chains=1", 4096, pytest.approx(10.5e-6))
+
+
+def measured(collective, algorithm, n_ranks, n_bytes, time_s, **more):
+    more = {"root": 0 if collective_named(collective).rooted else None, "n_wrong": 0, **more}
+    return Result(collective, algorithm, n_ranks, n_bytes, time_s, **more)
+
+
+OURS = [
+    measured("broadcast", "chain", 3, size, time_s, params={"segments": 2, "chains": 1}, root=1, dtype="float64")
+    for size, time_s in ((480, 12.25e-6), (4800, 345.6e-6))
+]
+
+
+@pytest.mark.parametrize("style", ["table", "csv", "json", "nccl-tests", "osu"])
+def test_what_run_prints_is_read_again(tmp_path, style):
+    other = [measured("broadcast", "library", 3, 480, 5.5e-6, root=1, dtype="float64")]
+    facts = {"collective": "broadcast, in place", "ranks": "3 on 1 host(s), 4 cores each"}
+    text = FORMATS[style]([*OURS, *other], facts, [], None)
+    rows = read(tmp_path, text, name="rows.json" if style == "json" else "rows.txt")
+    assert sorted((row.n_bytes, row.spec, row.n_ranks, row.time_s) for row in rows) == [
+        (480, "chain:segments=2,chains=1", 3, pytest.approx(12.25e-6)),
+        (480, "library", 3, pytest.approx(5.5e-6)),
+        (4800, "chain:segments=2,chains=1", 3, pytest.approx(345.6e-6)),
+    ]
+    assert all(row.collective == "broadcast" and row.is_measured for row in rows)
+    if style in ("table", "csv", "json"):
+        assert all((row.root, row.dtype) == (1, "float64") for row in rows)
+
+
+def test_a_narrow_table_is_read_as_a_wide_one(tmp_path):
+    facts = {"collective": "broadcast, in place", "ranks": "3 on 1 host(s), 4 cores each"}
+    rows = read(tmp_path, FORMATS["table"](OURS, facts, [], 90))
+    assert [(row.n_bytes, row.root, row.dtype) for row in rows] == [(480, 1, "float64"), (4800, 1, "float64")]
+    with pytest.raises(InputError, match="names were cut to the width of a terminal; write it with -o FILE"):
+        read(tmp_path, FORMATS["table"](OURS, facts, [], 60))
+    with pytest.raises(InputError, match="it was simulated, not measured"):
+        read(tmp_path, FORMATS["table"]([replace(one, n_wrong=None) for one in OURS], facts, [], None))
+
+
+def test_nccl_tests_columns():
+    """Widths and words of nccl-tests; what did not run has no figures; a count is that of the call."""
+    printed = FORMATS["nccl-tests"]([measured("allgather", "ring", 2, 1048576, 71.93e-6, n_wrong=5)], {}, [], None)
+    [row] = [line for line in printed.splitlines() if not line.startswith("#")]
+    nothing = "      N/A     N/A     N/A    N/A"
+    assert row == f"     1048576        131072     float    none      -1{nothing}    71.93   14.58    7.29      5"
+    theirs = [line.rstrip() for line in NCCL.splitlines() if "size" in line or "(B)" in line or "out-of" in line]
+    assert [line for line in printed.splitlines() if line in theirs] == theirs
+    assert "# Collective test starting: all_gather_perf" in printed
+    assert "# Out of bounds values : 5 FAILED\n# Avg bus bandwidth    : 7.28" in printed
+    [other] = FORMATS["nccl-tests"]([measured("alltoall", "pairwise", 2, 800, 3e-6)], {}, [], None).splitlines()[7:8]
+    assert other.endswith(nothing)  # an alltoall is out of place
+
+
+def test_osu_s_words(tmp_path):
+    title = "# OSU MPI All-to-All Personalized Exchange Latency Test v5.6.2\n# Size       Avg Latency(us)\n"
+    [row] = read(tmp_path, title + "1024                   10.50\n", Told(n_ranks=8))
+    assert (row.collective, row.n_bytes) == ("alltoall", 8192)
+    barrier = "\n# OSU MPI Barrier Latency Test v7.4\n# Avg Latency(us)\n             1.75\n"
+    [row] = read(tmp_path, barrier, Told(n_ranks=8))
+    assert (row.collective, row.n_bytes, row.time_s) == ("barrier", 0, pytest.approx(1.75e-6))
+    rows = [measured("alltoall", "pairwise", 4, 4096, 3e-6), measured("barrier", "dissemination", 4, 0, 2e-6)]
+    printed = [FORMATS["osu"]([one], {}, [], None) for one in rows]
+    assert "\n1024  " in printed[0]  # as OSU counts: what one rank has for one other
+    assert printed[1].endswith("(us)\n2.00\n")
+    assert [read(tmp_path, text)[0].n_bytes for text in printed] == [4096, 0]
 
 
 def test_plain_csv(tmp_path):

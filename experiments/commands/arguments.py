@@ -40,7 +40,7 @@ Degrade = Annotated[
     typer.Option("--degrade", help="LINK=SHARE or LINK=RATE, such as 'leaf0<->spine*=0.5'; repeatable"),
 ]
 Fail = Annotated[list[str] | None, typer.Option("--fail", help="links that failed: 'leaf0->spine1'; repeatable")]
-Format = Annotated[str, typer.Option("--format", help="table, csv, json or osu")]
+Format = Annotated[str, typer.Option("--format", help="table, csv, json, nccl-tests or osu")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="also write to FILE.csv, .json or .txt")]
 Matrix = Annotated[Path | None, typer.Option("--matrix", help="alltoallv's sizes: CSV, a row for each sender")]
 UserFile = Annotated[str | None, typer.Option("--file", help="your algorithms: FILE.py[:FUNCTION]")]

@@ -55,7 +55,7 @@ def run(
     Every run is checked, after the timed iterations.
     """
     from experiments.output import FORMATS, formatter
-    from experiments.ranks import measure_on_ranks
+    from experiments.ranks import measure_on_ranks, worded
 
     results, facts, left_out = measure_on_ranks(
         collective,
@@ -73,6 +73,11 @@ def run(
     )
     if results:
         styles = formatter(style, output)
-        show(lambda name, width: FORMATS[name](results, facts, left_out, width), styles, output)
+        told = worded(facts)
+        show(
+            lambda name, width: FORMATS[name](results, facts if name == "json" else told, left_out, width),
+            styles,
+            output,
+        )
         if any(result.n_wrong for result in results):
             raise typer.Exit(1)

@@ -14,31 +14,23 @@ from commsim.errors import CommsimError, InputError
 from commsim.result import Result
 from commsim.units import parse_bytes, parse_time
 from experiments.choose import LIBRARY
+from experiments.foreign_forms import NCCL_TESTS, NCCL_TYPES, OSU_BLOCKS
 from experiments.output import read_results
 
-NCCL_TESTS = {
-    "all_reduce": "allreduce",
-    "all_gather": "allgather",
-    "reduce_scatter": "reduce_scatter",
-    "broadcast": "broadcast",
-    "reduce": "reduce",
-    "alltoall": "alltoall",
-    "gather": "gather",
-    "scatter": "scatter",
-}
-NCCL_TYPES = {"float": "float32", "double": "float64", "half": "float16", "bfloat16": "float16"}
 OSU = {"bcast": "broadcast", "allreduce": "allreduce", "reduce": "reduce", "reduce_scatter": "reduce_scatter"}
+OSU |= {"all-to-all": "alltoall", "all-to-allv": "alltoallv"}
 OSU_TYPES = {"CHAR": "int8", "INT": "int32", "FLOAT": "float32"}
-OSU_BLOCKS = ("allgather", "gather", "scatter", "alltoall")  # OSU counts what one rank has for one other
 SIZE_COLUMNS = ("n_bytes", "size_B", "bytes", "size")
 TIME_COLUMNS = {"time_s": "s", "time_us": "us", "time_ms": "ms", "oop_us": "us", "ip_us": "us", "latency_us": "us"}
 RANK_COLUMNS = ("n_ranks", "ranks", "np")
 
 _RANK = re.compile(r"#\s+Rank\s+\d+\b.*\bPid\b", re.IGNORECASE)
 _NCCL_TEST = re.compile(r"\b(" + "|".join(NCCL_TESTS) + r")(?:_perf|_test)?\b")
+_TABLE = re.compile(r"#\s+size\b.*\balgorithm\b.*\bbusbw\b")  # the head of our own
+_FACT = re.compile(r"#\s*(collective|algorithm|ranks|all rows):\s*(\S.*)", re.IGNORECASE)
 _OSU_TYPE = re.compile(r"#\s*Datatype:\s*MPI_(\w+)")
 _OSU_TITLE = re.compile(
-    r"#\s*OSU(-style)?\s+(?:MPI(?:-\S+)?\s+)?(\w+).*?Latency(?: Test)?(?:.*, algorithm (\S+))?", re.I
+    r"#\s*OSU(-style)?\s+(?:MPI(?:-\S+)?\s+)?([\w-]+).*?Latency(?: Test)?(?:.*, algorithm (\S+))?", re.I
 )
 
 
@@ -69,6 +61,8 @@ def read_measured(path: Path, told: Told = Told()) -> list[Result]:
             return read_results(path)
         if any(word in header for word in SIZE_COLUMNS):
             rows = list(_of_csv(lines, told))
+        elif any(map(_TABLE.match, lines)):
+            rows = list(_of_table(lines, told))
         elif "busbw" in text:
             rows = list(_of_nccl_tests(lines, told))
         elif _OSU_TITLE.search(text):
@@ -101,39 +95,73 @@ def _of_nccl_tests(lines: Sequence[str], told: Told) -> Iterator[Result]:
     named = [match[1] for line in lines if line.startswith("#") and (match := _NCCL_TEST.search(line))]
     named += [match[1] for line in lines[:5] if (match := _NCCL_TEST.search(line))]
     collective = NCCL_TESTS[named[0]] if named else None
-    n_ranks = sum(bool(_RANK.search(line)) for line in lines) or None
+    n_ranks, spec = sum(bool(_RANK.search(line)) for line in lines) or None, LIBRARY
     for line in lines:
+        if fact := _FACT.match(line):
+            n_ranks = int(fact[2].split()[0]) if fact[1] == "ranks" else n_ranks
+            spec = fact[2] if fact[1] == "algorithm" else spec
         words = line.split()
         if line.startswith("#") or len(words) < 8 or not (words[0].isdigit() and words[1].isdigit()):
             continue
         figures = words[-8:] if len(words) >= 11 else words[-4:]
-        runs = [figures[i : i + 4] for i in range(0, len(figures), 4)]
+        runs = [figures[i : i + 4] for i in range(0, len(figures), 4) if figures[i] != "N/A"]
         time_s = min(parse_time(f"{run[0]}us") for run in runs)
-        wrong = sum(int(float(run[3])) for run in runs if run[3] != "N/A")
-        dtype = NCCL_TYPES.get(words[2], words[2])
-        yield _result(told, collective, n_ranks, int(words[0]), time_s, n_wrong=wrong, dtype=dtype)
+        checked = [int(float(run[3])) for run in runs if run[3] != "N/A"]
+        own: dict[str, object] = {"dtype": NCCL_TYPES.get(words[2], words[2]), "n_wrong": sum(checked)}
+        if spec != LIBRARY:  # ours, which were not measured where nothing was checked
+            name, params = _split(told.collective or collective, spec)
+            own |= {"algorithm": name, "params": params, "n_wrong": sum(checked) if checked else None}
+        yield _result(told, collective, n_ranks, int(words[0]), time_s, **own)
+
+
+def _of_table(lines: Sequence[str], told: Told) -> Iterator[Result]:
+    """What `commsim run` printed, or wrote with ``-o FILE.txt``."""
+    facts = {match[1].lower(): match[2] for line in lines if (match := _FACT.match(line))}
+    same = dict(pair.split(" ", 1) for pair in facts.get("all rows", "").split(", ") if " " in pair)
+    titles = next(line for line in lines if _TABLE.match(line)).lstrip("# ").split()
+    if "#wrong" not in titles:
+        raise InputError("it was simulated, not measured on real ranks")
+    collective = facts.get("collective", "").partition(",")[0] or None
+    n_ranks = int(facts["ranks"].split()[0]) if "ranks" in facts else None
+    for line in lines:
+        words = line.lstrip("* ").split()
+        if line.startswith("#") or len(words) != len(titles):
+            continue
+        row = {**same, **dict(zip(titles, words, strict=True))}
+        if "…" in row["algorithm"]:
+            raise InputError(f"{row['algorithm']}: names were cut to the width of a terminal; write it with -o FILE")
+        name, params = _split(told.collective or collective, row["algorithm"])
+        own: dict[str, object] = {"algorithm": name, "params": params, "dtype": row["type"]}
+        own |= {"n_wrong": int(row["#wrong"]), "op": None if row.get("redop", "-") == "-" else row["redop"]}
+        own |= {"root": int(row["root"])} if row.get("root", "-") != "-" else {}
+        yield _result(told, collective, n_ranks, int(row["size"]), parse_time(f"{row['time']}us"), **own)
 
 
 def _of_osu(lines: Sequence[str], told: Told) -> Iterator[Result]:
     """Of chars, if it does not say of what: a size of 1 B is none of floats."""
-    collective, algorithm, blocks, dtype = None, LIBRARY, False, "float32"
+    collective, algorithm, blocks, dtype, n_ranks = None, LIBRARY, False, "float32", told.n_ranks
     for line in lines:
+        if (fact := _FACT.match(line)) and fact[1].lower() == "ranks":
+            n_ranks = told.n_ranks or int(fact[2])
         if kind := _OSU_TYPE.match(line.strip()):
             dtype = OSU_TYPES.get(kind[1], dtype)
         if title := _OSU_TITLE.match(line.strip()):
             word = title[2].lower()
-            collective, blocks = OSU.get(word, word), not title[1] and word in OSU_BLOCKS
+            collective = OSU.get(word, word)
+            blocks = collective in OSU_BLOCKS
             dtype = "float32" if title[1] else "int8"
             algorithm = title[3] or LIBRARY
             if collective not in COLLECTIVES and told.collective is None:
                 raise InputError(f"{title[2]!r} is no collective")
         words = line.split()
+        if collective == "barrier" and len(words) == 1 and line[0] != "#":
+            words = ["0", *words]  # it has no size
         if len(words) >= 2 and words[0].isdigit():
-            factor = (told.n_ranks or 0) if blocks else 1
+            factor = (n_ranks or 0) if blocks else 1
             name, params = _split(told.collective or collective, algorithm)
             time_s = parse_time(f"{words[1]}us")
             n_bytes = int(words[0]) * factor
-            yield _result(told, collective, None, n_bytes, time_s, algorithm=name, params=params, dtype=dtype)
+            yield _result(told, collective, n_ranks, n_bytes, time_s, algorithm=name, params=params, dtype=dtype)
 
 
 def _split(collective: str | None, spec: str) -> tuple[str, Mapping[str, object]]:
