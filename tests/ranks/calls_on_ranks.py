@@ -3,6 +3,7 @@
 import gc
 import itertools
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -294,6 +295,20 @@ def test_memory_that_is_used_again_is_no_trap():
         assert (array == sum(vector(n, dtype, rank) for rank in range(P))).all()
         del array
         gc.collect()
+
+
+@pytest.mark.parametrize("algorithm", ["ring", "recursive_doubling", "double_binary_tree:segments=4"])
+def test_later_calls_allocate_nothing(comm, algorithm):
+    send, receive = vector(300_000), np.zeros(300_000, np.int64)
+    for _ in range(2):
+        collectives.Allreduce(comm, send, receive, algorithm=algorithm)
+    tracemalloc.start()
+    try:
+        collectives.Allreduce(comm, send, receive, algorithm=algorithm)
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 20_000  # frames and generators, no part of the vector
 
 
 def test_a_call_keeps_no_array_alive(comm):
