@@ -131,13 +131,23 @@ def _parts(given: Any) -> tuple[Any, Any, Any, Any]:
     return data, counts, displs, kind
 
 
+def device_memory(given: Any) -> Buffer | None:
+    """All of the array of a buffer, if it is a GPU's; else None."""
+    data = _parts(given)[0]
+    return _memory(data, written=False) if _is_on_device(data) else None
+
+
+def _is_on_device(data: Any) -> bool:
+    return hasattr(data, "__cuda_array_interface__") and not isinstance(data, np.ndarray)
+
+
 def _is_type(given: Any) -> bool:
     return given is None or isinstance(given, (str, load_mpi().Datatype))
 
 
 def _memory(data: Any, written: bool) -> Buffer:
     """Address, elements and type of an array of any library."""
-    if hasattr(data, "__cuda_array_interface__") and not isinstance(data, np.ndarray):
+    if _is_on_device(data):
         return _on_device(data, data.__cuda_array_interface__, written)
     array = _on_host(data)
     if not (array.flags.c_contiguous or array.flags.f_contiguous):

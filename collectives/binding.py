@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from collectives import devices
-from collectives.arrays import Buffer, as_buffer
+from collectives.arrays import Buffer, as_buffer, device_memory
 from collectives.memory import Lease
 from collectives.mpi import LibraryOperation, Place, from_library_op, load_mpi
 from collectives.operations import Array, Operation, operation
@@ -146,6 +146,22 @@ class Bound:
         if written:
             self.after.append(partial(device.to_device, buffer.address, host))
         return host, buffer
+
+    def handed_on(self, given: Any, *, written: bool = False) -> Any:
+        """A buffer as MPI takes it: one on a device in a copy on the host, unless MPI takes device memory."""
+        buffer = None if given is None or given is load_mpi().IN_PLACE else device_memory(given)
+        if buffer is None:
+            return given
+        device = devices.current()
+        self.before.append(partial(device.synchronize, buffer.stream))
+        if self.on_device:
+            self.path = "device"
+            return given
+        host, self.path = np.empty(buffer.n_elements, buffer.dtype), "staged on the host"
+        self.before.append(partial(device.to_host, host, buffer.address))
+        if written:
+            self.after.append(partial(device.to_device, buffer.address, host))
+        return [host, *given[1:]] if isinstance(given, (list, tuple)) else host
 
     def copied(self, target: Array, values: Array, *, after: bool = False) -> None:
         """Copy so before or after every run, unless both are one place."""
@@ -391,6 +407,9 @@ def _library(asked: Arguments) -> Call:
     _, comm, send, recv, op, root, _, _, counts = asked
     if not isinstance(op, load_mpi().Op):
         raise InputError("algorithm='library' takes operations of MPI; make one with MPI.Op.Create")
+    bound = Bound(Lease(), devices.aware())
+    same, recv = send is recv, bound.handed_on(recv, written=True)
+    send = recv if same else bound.handed_on(send)
     scatter = (
         (lambda: comm.Reduce_scatter(send, recv, counts, op))
         if counts
@@ -408,4 +427,4 @@ def _library(asked: Arguments) -> Call:
         "scatter": lambda: comm.Scatter(send, recv, root),
         "barrier": comm.Barrier,
     }
-    return Call(_LibraryPlan(calls[asked.collective]), LIBRARY, Bound(Lease()))
+    return Call(_LibraryPlan(calls[asked.collective]), LIBRARY, bound)

@@ -262,6 +262,33 @@ def test_memory_of_a_device_goes_through_the_host_where_it_must(comm, monkeypatc
     assert ("to_host" in driver.done or "to_device" in driver.done) == (not aware)
 
 
+def test_the_library_gets_memory_of_a_device_where_it_takes_it(comm, monkeypatch):
+    """An address of a GPU would end a library that does not."""
+    driver = FakeDriver()
+    monkeypatch.setattr(devices, "current", lambda: driver)
+    monkeypatch.setattr(devices, "aware", lambda: False)
+    total = sum(vector(30, rank=rank) for rank in range(P))
+    both = OnDevice(vector(30))
+    for _ in range(2):  # a kept call copies again
+        np.copyto(both.array, vector(30))
+        collectives.Allreduce(comm, IN_PLACE, [both, 30, MPI.INT64_T], algorithm="library")
+        assert (both.array == total).all()
+    assert driver.done == 2 * [("synchronize", 7), "to_host", "to_device"]
+    given, got = OnDevice(vector(30)), OnDevice(np.zeros(30, np.int64))
+    collectives.Allreduce(comm, given, got, algorithm="library")
+    assert (got.array == total).all()
+    assert (given.array == vector(30)).all()
+    driver.done.clear()
+    monkeypatch.setattr(devices, "aware", lambda: True)
+    moved = OnDevice(vector(30) if ME == 0 else np.zeros(30, np.int64), stream=3)
+    collectives.Bcast(comm, moved, algorithm="library")
+    assert (moved.array == vector(30, rank=0)).all()
+    assert driver.done == [("synchronize", 3)]  # mpi4py hands the address on; MPI does not know of streams
+    handle = collectives.Allreduce_init(comm, IN_PLACE, moved, algorithm="library")
+    assert handle.path == "device"
+    handle.Free()
+
+
 def test_a_plan_is_kept_for_its_buffers_and_freed_with_its_communicator(monkeypatch):
     freed = []
     real = Plan.free
