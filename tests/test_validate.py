@@ -171,6 +171,20 @@ def test_a_library_s_rows_have_stand_ins(tmp_path):
     assert [row.algorithm for row in compare(rows, system, stand_in=("ring",)).rows] == ["ring"] * 2
 
 
+def test_stand_ins_are_those_that_take_the_case(tmp_path):
+    """Of several collectives each has its own; what refuses a case, the library did not run."""
+    rows = [measured(kind, "library", 7, 2800, 1e-5) for kind in ("allgather", "alltoall")]
+    system = topologies.find(STAR)
+    done = compare(rows, system, stand_in=("pairwise", "ring", "neighbor_exchange"))
+    assert [(row.collective, row.algorithm) for row in done.rows] == [("allgather", "ring"), ("alltoall", "pairwise")]
+    with pytest.raises(InputError, match="unknown allgather algorithm 'rong'"):
+        compare(rows, system, stand_in=("ring", "rong"))
+    with pytest.raises(InputError, match="hold no rows"):
+        compare([], system)
+    with pytest.raises(InputError, match="it is empty"):
+        read(tmp_path, "\n")
+
+
 def row(algorithm, n_bytes, predicted, measured, **more):
     return Comparison("allreduce", algorithm, more.pop("n_ranks", 2), n_bytes, predicted, measured, **more)
 

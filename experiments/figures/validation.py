@@ -59,7 +59,7 @@ def predicted_against_measured(rows: Sequence[Comparison], title: str) -> Figure
     upper.xaxis.set_major_formatter(upper.yaxis.get_major_formatter())
     total = score(rows)
     upper.set_title(f"{title}\n|ln| median {total.median:.3f}, 90th percentile {total.p90:.3f}, {total.n_rows} rows")
-    lower.set(yscale="log", ylim=(1 / FARTHEST, FARTHEST), ylabel="predicted / measured")
+    lower.set(yscale="log", ylim=(1 / FARTHEST, FARTHEST), ylabel="predicted / measured\n(bands: 10 and 20 %)")
     lower.set_yticks(TICKS)
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     lower.minorticks_off()

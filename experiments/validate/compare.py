@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from collectives.registry import find
 from commsim import Algorithm, CommsimError, Result, System, simulate
-from commsim.errors import InputError
+from commsim.errors import InputError, RefusedError, UnknownNameError
 from commsim.units import format_bytes, format_count, format_time
 from experiments.choose import LIBRARY
 from experiments.comparison import Comparison, score
@@ -57,15 +58,17 @@ def compare(
     Raises
     ------
     InputError
-        If no row can be predicted; names the reasons.
+        If no row can be predicted; names the reasons. If a stand-in is no algorithm of any measured collective.
     """
+    if not measured:
+        raise InputError("the files hold no rows")
+    _require_known(stand_in, {result.collective for result in measured}, algorithm)
     rows, left_out = [], []
     for result in measured:
         try:
             specs = stand_in if result.algorithm == LIBRARY else [result.spec]
             usable = _usable(result, bool(specs))
-            tried = [_comparison(usable, spec, system, model, group, algorithm, matrix) for spec in specs]
-            rows.append(min(tried, key=lambda row: row.predicted_s))
+            rows.append(_fastest(usable, specs, system, model, group, algorithm, matrix))
         except CommsimError as error:
             left_out.append(LeftOut.of(result.spec, error))
     if not rows:
@@ -84,6 +87,32 @@ def _usable(result: Result, is_known: bool) -> Result:
     if result.n_ranks < 2:
         raise InputError("one rank exchanges nothing")
     return result
+
+
+def _require_known(specs: Sequence[str], collectives: Iterable[str], algorithm: Finder) -> None:
+    """Each is an algorithm of one of the collectives at least: of several collectives each has its own."""
+    for spec in specs:
+        errors = []
+        for collective in sorted(collectives):
+            try:
+                algorithm(collective, spec)
+            except UnknownNameError as error:
+                errors.append(error)
+        if len(errors) == len(set(collectives)):
+            raise errors[0]
+
+
+def _fastest(measured: Result, specs: Sequence[str], *rest: Any) -> Comparison:
+    """The fastest predicted of those that take the case: what refuses it, the library did not run."""
+    tried, refused = [], []
+    for spec in specs:
+        try:
+            tried.append(_comparison(measured, spec, *rest))
+        except (UnknownNameError, RefusedError) as error:
+            refused.append(error)
+    if not tried:
+        raise refused[0]
+    return min(tried, key=lambda row: row.predicted_s)
 
 
 def _comparison(

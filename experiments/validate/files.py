@@ -54,6 +54,8 @@ def read_measured(path: Path, told: Told = Told()) -> list[Result]:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
+    if not text.strip():
+        raise InputError(f"{path}: it is empty")
     lines = text.splitlines()
     header = next(csv.reader(line for line in lines if line.strip() and not line.startswith("#")), [])
     try:
