@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from collectives.registry import all_algorithms, find, names_of, nearest
 from commsim import Algorithm, CommsimError, same_program, verify
 from commsim.algorithm import Groups
-from commsim.errors import InputError, RefusedError, unknown_name
+from commsim.errors import InputError, RefusedError, UnknownNameError, unknown_name
 from commsim.spec import split_list, split_spec
 from commsim.units import format_count
 from experiments.left_out import LeftOut, in_one_line
@@ -21,6 +21,8 @@ ALL = "all"
 PROVEN_VALUES = 1 << 23  # chunks of all ranks that a proof in passing may hold: a second or two
 
 Accepts = Callable[[Algorithm], object]
+Finder = Callable[[str, str], Algorithm]
+"""Takes a collective's name and what was written for the algorithm."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,26 @@ def _is_shipped(algorithm: Algorithm) -> bool:
     return algorithm.name in names_of(kind) and find(kind, algorithm.name).program is algorithm.program
 
 
-def finder(file: str | None) -> Callable[[str, str], Algorithm]:
+def require_known(specs: Iterable[str], collectives: Collection[str], algorithm: Finder = find) -> None:
+    """Check that each is an algorithm of one of the collectives at least.
+
+    Raises
+    ------
+    UnknownNameError
+        Of the first that is none.
+    """
+    for spec in specs:
+        errors = []
+        for collective in collectives:
+            try:
+                algorithm(collective, spec)
+            except UnknownNameError as error:
+                errors.append(error)
+        if errors and len(errors) == len(collectives):
+            raise errors[0]
+
+
+def finder(file: str | None) -> Finder:
     """Find an algorithm by its collective and spec, among those of the user's file first."""
     own = [] if file is None else algorithms_in_file(file)
 

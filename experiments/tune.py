@@ -21,9 +21,11 @@ from commsim import Algorithm, System, simulate
 from commsim.collective import Collective, collective_named
 from commsim.errors import ImpossibleResultError, InputError, RefusedError
 from commsim.system import Endpoint
-from experiments.output import VERSION, command, read_results
+from experiments.choose import require_known
+from experiments.output import VERSION, command
 from experiments.progress import track
 from experiments.sizes import volume
+from experiments.validate.files import read_measured
 
 TUNED = ("allreduce", "broadcast", "reduce", "reduce_scatter", "allgather", "alltoall", "gather", "scatter", "barrier")
 MANY_CASES = 64  # from here on several processes are worth their start
@@ -100,6 +102,7 @@ def simulated(
     InputError
         Where two systems have as many ranks in a node, or a number of ranks fits none.
     """
+    require_known(algorithms or (), collectives)
     own = {system: system.devices_per_node or 1 for system in systems}
     if len(set(own.values())) < len(own):
         raise InputError(f"a table takes one system for each number of ranks in a node, not {sorted(own.values())}")
@@ -260,7 +263,7 @@ def _spec(algorithm: Algorithm) -> str:
 
 
 def measured(paths: Iterable[Path]) -> list[Timed]:
-    """Times of what ``commsim run -o`` wrote. The MPI library's own are left out, and what gave wrong results.
+    """Times of what ``commsim run`` wrote or printed. The MPI library's own are left out, and what gave wrong results.
 
     Raises
     ------
@@ -268,7 +271,7 @@ def measured(paths: Iterable[Path]) -> list[Timed]:
         If nothing is left.
     """
     found = []
-    for row in (row for path in paths for row in read_results(path)):
+    for row in (row for path in paths for row in read_measured(path)):
         if row.algorithm not in names_of(row.collective) or row.n_wrong:
             continue
         plain = find(row.collective, row.algorithm)

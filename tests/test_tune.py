@@ -205,6 +205,11 @@ def test_simulated_and_measured_times_make_a_table(commsim, tmp_path):
         ("-s", star, "-s", star): "one system for each number of ranks in a node, not [1, 1]",
         ("-s", nodes, "--ranks", "9"): "none of [9] ranks fills whole nodes of [8] ranks, or is in one",
         ("-s", nodes, "-s", star, "--for", "mpich"): "--for takes one system",
+        ("-s", star, "-a", "ring,rong", "--collective", "allreduce"): "unknown allreduce algorithm 'rong'",
+        ("-s", star, "-o", tmp_path / "made.json"): "must be a .toml file in a folder that exists",
+        ("-s", star, "--for", "mpich", "-o", tmp_path / "none" / "rules"): "in a folder that exists",
+        ("-s", star, "--for", "mpich", "--channels", "2"): "--channels 2: is of --for nccl",
+        (rows, "-a", "ring", "--ranks", "4"): "-a, --ranks: of simulations only",
     }.items():
         code, _, err = commsim("tune", *words)
         assert (code, said in err) == (2, True), err

@@ -11,7 +11,7 @@ import typer
 
 def tune(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[MEASURED…]", help="what `commsim run -o` wrote")
+        list[Path] | None, typer.Argument(metavar="[MEASURED…]", help="what `commsim run` wrote or printed")
     ] = None,
     system: Annotated[
         list[str] | None,
@@ -60,6 +60,7 @@ def tune(
     from commsim import System
     from commsim.errors import InputError, unknown_name
     from commsim.spec import split_list
+    from experiments.options import require_file
     from experiments.progress import say
     from experiments.scaling import rank_counts
     from experiments.tune import TUNED, measured, simulated, table, toml, unspaced
@@ -69,6 +70,16 @@ def tune(
         raise InputError("give either files that were measured, or -s SYSTEM to simulate on")
     if library is not None and library not in EXPORTS:
         raise unknown_name("--for", library, EXPORTS)
+    given = {"--collective": collective, "-a": algorithm, "--ranks": ranks, "--sizes": sizes, "-b": begin, "-e": end}
+    if files and (meaningless := [option for option, value in given.items() if value is not None]):
+        raise InputError(f"{', '.join(meaningless)}: of simulations only; what was measured says it")
+    for option, value, of in (("--channels", channels, "nccl"), ("--base", base, "mpich")):
+        if value is not None and library != of:
+            raise InputError(f"{option} {value}: is of --for {of}")
+    if library is None:
+        require_file(output, ".toml", option="-o ")
+    elif output is not None:
+        require_file(output, output.suffix, option="-o ")
     if library is not None and len(system or ()) > 1:
         raise InputError("--for takes one system: those tables do not know how many ranks share a node")
     facts: dict[str, Any] = {"measured": [str(path) for path in files or ()]}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from collectives.registry import find
-from commsim import Algorithm, CommsimError, Result, System, simulate
+from commsim import CommsimError, Result, System, simulate
 from commsim.errors import InputError, RefusedError, UnknownNameError
 from commsim.units import format_bytes, format_count, format_time
-from experiments.choose import LIBRARY
+from experiments.choose import LIBRARY, Finder, require_known
 from experiments.comparison import Comparison, score
 from experiments.left_out import LeftOut, in_one_line, told
 from experiments.sizes import read_matrix
 from experiments.table import Column, cut_names, fitted, line_of
-
-Finder = Callable[[str, str], Algorithm]
-"""Takes a collective's name and what was written for the algorithm."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def compare(
     """
     if not measured:
         raise InputError("the files hold no rows")
-    _require_known(stand_in, {result.collective for result in measured}, algorithm)
+    require_known(stand_in, sorted({result.collective for result in measured}), algorithm)
     rows, left_out = [], []
     for result in measured:
         try:
@@ -87,19 +84,6 @@ def _usable(result: Result, is_known: bool) -> Result:
     if result.n_ranks < 2:
         raise InputError("one rank exchanges nothing")
     return result
-
-
-def _require_known(specs: Sequence[str], collectives: Iterable[str], algorithm: Finder) -> None:
-    """Each is an algorithm of one of the collectives at least: of several collectives each has its own."""
-    for spec in specs:
-        errors = []
-        for collective in sorted(collectives):
-            try:
-                algorithm(collective, spec)
-            except UnknownNameError as error:
-                errors.append(error)
-        if len(errors) == len(set(collectives)):
-            raise errors[0]
 
 
 def _fastest(measured: Result, specs: Sequence[str], *rest: Any) -> Comparison:
