@@ -367,7 +367,7 @@ def test_numbers_of_ranks_are_of_nodes_and_in_one(tmp_path):
     small, large = (f"pcie_tree:nodes=4,sockets=1,switches_per_socket=1,gpus_per_switch={n}{nodes}" for n in (2, 6))
     assert tune.numbers_of_ranks(topologies.find(large)) == [2, 3, 4, 5, 6, 12, 18, 24]
     both = [topologies.find(one) for one in (small, large)]
-    rows = simulated(["broadcast"], ["ring", "binomial"], both, None, ("1MiB", None, None, 2), "fluid", "float32")
+    rows = simulated(["broadcast"], ["linear", "binomial"], both, None, ("1MiB", None, None, 2), "fluid", "float32")
     made = table(rows)
     cases = sorted({(rule.ranks_per_node, rule.n_ranks) for rule in made.rules})
     in_one = {(n, n) for n in (2, 3, 4, 5, 6)}
