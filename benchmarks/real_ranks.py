@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 
 import collectives
+from collectives.memory import paged
 from collectives.mpi import load_mpi
 from experiments.launch import commsim_on_ranks, python_on_ranks
 from experiments.measure import repeats, slowest_times
@@ -45,7 +46,6 @@ CALLS = {
     "scatter": "Scatter",
 }
 GOALS = {8: 1.5, 64 * 2**10: 1.0, 2**20: 0.9, 16 * 2**20: 0.8}  # of an allreduce; others: the library's speed
-PAGE_BYTES = 4096
 GOAL_OF_TWO_RANKS = {16 * 2**20: 1.0}  # there memory bandwidth is all
 
 
@@ -75,7 +75,7 @@ def time_calls(collective):
     """On each rank: time calls of ours and mpi4py's in turn; rank 0 prints a line for each size."""
     comm = load_mpi().COMM_WORLD
     for n_bytes in GOALS:
-        whole, others, block = (at_page(n_bytes // n) for n in (1, 1, comm.size))
+        whole, others, block = (paged(n_bytes // n).view(np.int32) for n in (1, 1, comm.size))
         arguments, result = arguments_of(collective, comm, whole, others, block)
         name, results = CALLS[collective], []
         calls = [partial(getattr(collectives, name), comm, *arguments), partial(getattr(comm, name), *arguments)]
@@ -93,13 +93,6 @@ def time_calls(collective):
         n_wrong = comm.allreduce(int((results[0] != results[1]).sum()))
         if comm.rank == 0:
             print(json.dumps([n_bytes, "auto", ours_s / theirs_s, n_wrong]), flush=True)
-
-
-def at_page(n_bytes):
-    """An array that begins with a page, as OSU has them: copies between arrays a few bytes off are slow for all."""
-    memory = np.zeros(n_bytes + PAGE_BYTES, np.uint8)
-    begin = -memory.ctypes.data % PAGE_BYTES
-    return memory[begin : begin + n_bytes].view(np.int32)
 
 
 def arguments_of(collective, comm, whole, others, block):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from collectives.memory import paged
 from collectives.mpi import LibraryPlan, Place, launched_by, library_type, library_version, load_mpi
 from collectives.operations import Array, operation
 from collectives.plan import Plan
@@ -322,7 +323,8 @@ def run_case(
         count = n_elements(n_bytes, dtype) if case.counts is None else int(case.counts[comm.rank].sum())
         fresh = _filled(period, count)
         n_out = count if case.counts is None else int(case.counts[:, comm.rank].sum())
-        buffer, output = np.empty_like(fresh), np.empty(n_out, dtype) if kind.has_output else None
+        buffer = paged(fresh.nbytes).view(dtype)
+        output = paged(n_out * fresh.itemsize).view(dtype) if kind.has_output else None
         options: dict[str, Any] = {"op": op, "root": root, "counts": case.counts}
         plans = [
             Plan(a, place, buffer, output, **options) if a else LibraryPlan(kind, comm, buffer, output, **options)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from collectives import mpi, operations
+from collectives.memory import PAGE_BYTES, Memory, paged
 from collectives.registry import all_algorithms, find
 from commsim import execute_in_process
 from commsim.collective import ALLREDUCE, collective_named
@@ -251,3 +252,11 @@ def test_a_published_row_is_the_better_of_its_two_runs():
     assert published.points[0] == (8, pytest.approx(24.7e-6))  # out of place: 68.52, an outlier
     assert len(published.points) == 32
     assert published.header["algorithm/protocol"].startswith("NVLSTree/Tree")
+
+
+@pytest.mark.parametrize("n_bytes", [0, 5, 10_000, 5_000_000])
+def test_buffers_begin_with_a_page_and_scratch_half_a_page_after(n_bytes):
+    buffer, scratch = paged(n_bytes), Memory().lease().take(n_bytes, np.dtype(np.uint8))
+    assert len(buffer) == len(scratch) == n_bytes
+    assert n_bytes == 0 or buffer.ctypes.data % PAGE_BYTES == 0
+    assert n_bytes == 0 or scratch.ctypes.data % PAGE_BYTES == PAGE_BYTES // 2

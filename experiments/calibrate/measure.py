@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from collectives.memory import paged
 from collectives.mpi import load_mpi
 from collectives.plan import Plan
 from commsim.topology import Floats
@@ -133,7 +134,8 @@ def _size(
 ) -> None:
     count = n_bytes // 4
     fresh = np.ones(count, dtype=np.float32)
-    buffer = np.ones(max(one.n_chunks for one in patterns) * count, dtype=np.float32)
+    buffer = paged(max(one.n_chunks for one in patterns) * fresh.nbytes).view(np.float32)
+    buffer.fill(1)
     other = np.ones(COLD_BYTES if cold else 0, dtype=np.uint8)
 
     def reset() -> None:
