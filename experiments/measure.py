@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ from commsim.result import Result
 from commsim.selection import Ints
 from commsim.simulate import n_elements
 from commsim.topology import Floats
-from commsim.units import format_bytes
+from commsim.units import format_bytes, format_volume
 from experiments.choose import LIBRARY
 from experiments.crowding import crowded_machines, kernel_here
 from experiments.progress import track
@@ -81,6 +82,15 @@ def host_facts(comm: MPI.Comm) -> dict[str, Any]:
         "oversubscribed": bool(crowded),
         "transport": transport_environment(),
     }
+
+
+def processor() -> str:
+    """Name that Linux has for the processor here; empty where it has none, as of some ARM."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _binding(bound: Sequence[Sequence[int]]) -> str:
@@ -283,7 +293,7 @@ class Case:
             n_elements(n_bytes, self.dtype)
             if 3 * n_bytes > memory:  # the vector, a fresh copy of it, and scratch
                 raise InputError(
-                    f"{format_bytes(n_bytes)} need 3 times as much on each rank; this host has {format_bytes(memory)}"
+                    f"{format_bytes(n_bytes)} need 3 times as much on each rank; this host has {format_volume(memory)}"
                 )
         if None in self.algorithms:
             library_type(np.dtype(self.dtype))

@@ -21,7 +21,7 @@ from experiments.calibrate import calibrate as calibrate_all
 from experiments.calibrate import draw, places, require_ranks, require_sizes, save, summary
 from experiments.choose import ALL, LIBRARY, Choice, acceptor, chosen, proven
 from experiments.left_out import LeftOut
-from experiments.measure import Case, host_facts, run_case
+from experiments.measure import Case, host_facts, processor, run_case
 from experiments.options import require_file, require_meaning
 from experiments.output import formatter
 from experiments.progress import say
@@ -146,7 +146,13 @@ def measure_on_ranks(
         place.free()
     if comm.rank:
         return [], {}, []
-    found = {"collective": collective, "ranks": facts, "iterations": iterations, "warmup": warmup, **notes}
+    found = {
+        "collective": collective,
+        "ranks": {**facts, "processor": processor()},
+        "iterations": iterations,
+        "warmup": warmup,
+        **notes,
+    }
     found["measured"] = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     if place.host_by_host is not None:
         found["nodes"] = "a host's ranks do not follow each other: algorithms for nodes number them host by host"
@@ -166,6 +172,7 @@ def worded(facts: Mapping[str, Any]) -> dict[str, str]:
         "collective": f"{facts['collective']}, {where}",
         "ranks": describe(ranks),
         "hosts": named(ranks["hosts"]),
+        "processor": ranks["processor"],
         "launcher": ranks["launcher"],
         "binding": ranks["binding"],
         "transport": " ".join(f"{key}={value}" for key, value in ranks["transport"].items()),

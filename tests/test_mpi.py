@@ -251,6 +251,7 @@ def test_run_measures_beside_the_library(tmp_path, nothing_left, monkeypatch):
     assert (ranks["n_ranks"], ranks["n_hosts"], ranks["hosts"]) == (2, 1, [platform.node()])
     assert isinstance(ranks["oversubscribed"], bool)
     assert "mpiexec" in ranks["launcher"]
+    assert isinstance(ranks["processor"], str)
     assert "cores" in ranks["binding"]
     assert ranks["transport"]["UCX_WARN_UNUSED_ENV_VARS"] == "n"
     assert printed.count("library") == 3
