@@ -38,6 +38,7 @@ def nccl_tests(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
 
 def _nccl_block(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
     first, wrong = results[0], sum(result.n_wrong or 0 for result in results)
+    verdict = f"{wrong} {'FAILED' if wrong else 'OK'}" if first.is_measured else "N/A"
     test = {collective: name for name, collective in NCCL_TESTS.items()}.get(first.collective, first.collective)
     busbw = sum(gigabytes_per_second(result.busbw_Bps) for result in results) / len(results)
     lines = [
@@ -50,7 +51,7 @@ def _nccl_block(results: Sequence[Result], facts: Mapping[str, Any]) -> str:
         _nccl_head(("size", "count", "type", "redop", "root"), ("time", "algbw", "busbw", "#wrong")),
         _nccl_head(("(B)", "(elements)", "", "", ""), ("(us)", "(GB/s)", "(GB/s)", "")),
         *map(_nccl_row, results),
-        f"# Out of bounds values : {wrong} {'FAILED' if wrong else 'OK'}",
+        f"# Out of bounds values : {verdict}",
         f"# Avg bus bandwidth    : {busbw:g}",
         "#",
     ]
