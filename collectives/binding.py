@@ -63,6 +63,8 @@ class Call:
     ----------
     algorithm : str
         The spec that runs; "library" for the MPI library's own.
+    bound : Bound
+        Its buffers.
     path : str
         How the buffers are reached: "host", "device", or "staged on the host".
     n_running : int
@@ -73,31 +75,34 @@ class Call:
         Its key among known calls.
     known_by : list of weakref.ref
         The buffers that have to live for it to be known.
+    said : object
+        What other ranks are told of it, once they were.
     """
 
     def __init__(self, plan: Any, algorithm: str, bound: Bound) -> None:
-        self._plan, self._bound = plan, bound
+        self._plan, self.bound = plan, bound
         self.algorithm, self.path = algorithm, bound.path
         self.n_running = 0
         self.named: Any = None
         self.others: tuple[Any, Any, Any] = (None, None, None)
         self.known_as: Any = None
         self.known_by: list[Any] = []
+        self.said: Any = None
         self.run: Callable[[], None] = plan.run if not bound.before and not bound.after else self._run
 
     def _run(self) -> None:
-        for copy in self._bound.before:
+        for copy in self.bound.before:
             copy()
         self._plan.run()
-        for copy in self._bound.after:
+        for copy in self.bound.after:
             copy()
 
     def begun(self) -> Iterator[None]:
         """Do it in pieces, as the plan does."""
-        for copy in self._bound.before:
+        for copy in self.bound.before:
             copy()
         yield from self._plan.begun()
-        for copy in self._bound.after:
+        for copy in self.bound.after:
             copy()
 
     def wait_from_now_on(self) -> None:
@@ -187,11 +192,9 @@ def fits(target: Array, values: Array) -> Array:
 
 def bind(place: Place, asked: Arguments) -> Call:
     """Make the plan of a call; does not communicate."""
-    kind = collective_named(asked.collective)
-    op = load_mpi().SUM if asked.op is None else asked.op
-    combine = from_library_op(op) if isinstance(op, load_mpi().Op) else operation(op)
+    kind, combine = collective_named(asked.collective), operation_of(asked)
     if asked.algorithm == LIBRARY:
-        return _library(asked._replace(op=op))
+        return _library(asked._replace(op=load_mpi().SUM if asked.op is None else asked.op))
     for on_device in (True, False) if devices.aware() else (False,):
         lease = place.memory.lease(SCRATCH_OF_CALLS) if place.memory else Lease()
         bound = Bound(lease, on_device)
@@ -205,6 +208,12 @@ def bind(place: Place, asked: Arguments) -> Call:
             return Call(plan, plan.algorithm.spec, bound)
         plan.free()
     raise AssertionError("the host is always taken")
+
+
+def operation_of(asked: Arguments) -> Operation:
+    """What combines."""
+    op = load_mpi().SUM if asked.op is None else asked.op
+    return from_library_op(op) if isinstance(op, load_mpi().Op) else operation(op)
 
 
 def _plan(place: Place, asked: Arguments, bound: Bound, op: Operation) -> Plan:

@@ -3,6 +3,7 @@
 Buffers, roots, operations and ``MPI.IN_PLACE`` are those of ``comm.Allreduce``. The first call with some buffers makes
 a plan, which all later ones use; it holds persistent requests, and no buffers. It is freed with the communicator, or
 when one has more than :data:`collectives.contexts.MOST_CALLS`. The first call on a communicator duplicates it.
+``COMMSIM_CHECK=1`` has ranks compare their calls (:mod:`collectives.checks`).
 
 ``algorithm`` is a spec (``"ring"``, ``"chain:segments=16"``), an :class:`commsim.Algorithm`, ``"library"`` (the MPI
 library's own) or ``"auto"``: the decision table ``tuning`` (a file or a :class:`collectives.tuning.Table`), else that
@@ -17,6 +18,7 @@ import numpy as np
 
 from collectives.arrays import buffer_key
 from collectives.binding import AUTO, LIBRARY, Arguments, Call, bind
+from collectives.checks import raise_if_messages_differ
 from collectives.contexts import Calls, Context, context_of, ready, require_multiple
 from collectives.mpi import load_mpi
 from collectives.requests import Handle, Request
@@ -51,6 +53,8 @@ def Allreduce(
         For buffers that are not contiguous, do not fit together, or have no numpy type.
     RefusedError
         If the algorithm refuses this number of ranks, or an operation that does not commute.
+    ExecutionError
+        If MPI cannot take a message, as of ranks that make different calls.
 
     Examples
     --------
@@ -191,7 +195,8 @@ def Allreduce_init(
     """
     context, way = context_of(comm), _way(progress)
     place = context.place(in_fabric=True)
-    call = bind(place, Arguments("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning))
+    asked = Arguments("allreduce", comm, sendbuf, recvbuf, op, 0, algorithm, tuning)
+    call = bind(place, asked) if context.check is None else context.check.made(asked, lambda: bind(place, asked))
     return Handle(call, context.progress if way == "thread" else None, context.handles)
 
 
@@ -225,15 +230,19 @@ def _run(
         call = None
     if call is not None:
         its_op, its_tuning, its_counts = call.others
-        if its_op is op and its_tuning is tuning and its_counts == counts:
-            call.run()
-            return
-    context = context_of(comm)
-    asked = Arguments(name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
-    call = _call(context, context.calls, asked)
-    if call.algorithm != LIBRARY and _stays(context, sendbuf) and _stays(context, recvbuf):
-        context.calls.know(key, call, [one for one in (sendbuf, recvbuf) if type(one) is np.ndarray])
-    call.run()
+        if its_op is not op or its_tuning is not tuning or its_counts != counts:
+            call = None
+    if call is None:
+        context = context_of(comm)
+        asked = Arguments(name, comm, sendbuf, recvbuf, op, root, algorithm, tuning, counts)
+        call = _call(context, context.calls, asked)
+        if call.algorithm != LIBRARY and _stays(context, sendbuf) and _stays(context, recvbuf):
+            context.calls.know(key, call, [one for one in (sendbuf, recvbuf) if type(one) is np.ndarray])
+    try:
+        call.run()
+    except Exception as error:
+        raise_if_messages_differ(error)
+        raise
 
 
 def _stays(context: Context, given: Any) -> bool:
@@ -242,7 +251,14 @@ def _stays(context: Context, given: Any) -> bool:
 
 
 def _call(context: Context, calls: Calls, asked: Arguments) -> Call:
-    """The call of these arguments, one that is kept or a new one. Objects are told apart by identity."""
+    """The call of these arguments; where that is asked for, after all ranks have said that they make the same one."""
+    if context.check is None:
+        return _made(context, calls, asked)
+    return context.check.made(asked, lambda: _made(context, calls, asked))
+
+
+def _made(context: Context, calls: Calls, asked: Arguments) -> Call:
+    """One that is kept or a new one. Objects are told apart by identity."""
     name, _, sendbuf, recvbuf, op, root, algorithm, tuning, counts = asked
     there, here = _key(context, sendbuf), _key(context, recvbuf)
     key = (name, id(algorithm), id(op), root, id(tuning), counts, there, here)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from collectives.checks import VARIABLE, Check, is_asked_for
 from collectives.compiled import PLAN_TAGS
 from collectives.memory import Memory
 from collectives.mpi import Place, load_mpi
@@ -88,12 +89,19 @@ class Context:
         The private duplicate.
     calls, deferred, polled : Calls
         Plans of blocking calls, of those that the thread runs, of those that their caller polls.
+    check : Check, optional
+        Asked before each call.
     """
 
     def __init__(self, comm: MPI.Comm) -> None:
         MPI = load_mpi()
         if comm == MPI.COMM_NULL or comm.Is_inter():
             raise InputError("a collective needs an intracommunicator")
+        limit_s = limit_from_environment()
+        remedy = "" if is_asked_for() else f", or makes another call ({VARIABLE}=1 tells)"
+        watchdogs = [Watchdog(comm, limit_s, remedy) for _ in range(2)] if limit_s else []
+        for watchdog in watchdogs:
+            watchdog.waits("the first call on a communicator")
         self.comm, self.handle = comm.Dup(), comm.handle
         self.memory_of, self.in_place = MPI.buffer, MPI.IN_PLACE
         self._own = Place.of(self.comm)
@@ -102,9 +110,12 @@ class Context:
         self._before: list[Place] = []
         self.calls, self.deferred, self.polled = (Calls(self.place(Memory())) for _ in range(3))
         self.progress = Progress()
-        limit_s = limit_from_environment()
-        for calls in (self.calls, self.deferred) if limit_s else ():
-            calls.watchdog = Watchdog(self.comm, limit_s)
+        first = watchdogs[0] if watchdogs else None
+        self.check = Check(self.comm.Dup(), first) if is_asked_for() else None
+        for calls, watchdog in zip((self.calls, self.deferred), watchdogs, strict=False):
+            watchdog.meets(self.comm)
+            watchdog.works()
+            calls.watchdog = watchdog
         self.handles: set[Freed] = set()
 
     def place(self, memory: Memory | None = None, *, in_fabric: bool = False) -> Place:
@@ -122,6 +133,8 @@ class Context:
             one.free()
         self.handles = set()
         if not at_exit:
+            if self.check is not None:
+                self.check.free()
             for place in (*self._before, self._own):
                 place.free()
                 place.comm.Free()
@@ -145,7 +158,7 @@ def context_of(comm: MPI.Comm) -> Context:
     if found is None:
         found = _contexts[comm.handle] = Context(comm)
         comm.Set_attr(_keyval(), found)
-    if _any_thread():
+    if _any_thread() and found.check is None:
         ready[comm.handle] = found
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from collectives.mpi import Place, load_mpi
 from collectives.operations import operation
-from collectives.watchdog import LIMIT_S, Watchdog, watching
+from collectives.watchdog import LIMIT_S, Watchdog, current, watching
 from commsim import Algorithm, CommsimError, Result, System
 from commsim.collective import collective_named
 from commsim.errors import InputError, RefusedError
@@ -40,7 +41,7 @@ class AgreedError(Exception):
         self.cause = cause
 
 
-def agreed(comm: MPI.Comm, prepare: Callable[[], Value], watchdog: Watchdog | None = None) -> Value:
+def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
     """Result of `prepare`, or the same error on every rank if it failed on any; `prepare` must not communicate.
 
     Raises
@@ -53,19 +54,60 @@ def agreed(comm: MPI.Comm, prepare: Callable[[], Value], watchdog: Watchdog | No
         value, failure = prepare(), None
     except CommsimError as error:
         failure = error
+    watchdog = current()
     if watchdog is not None:
         watchdog.waits("agreeing on the case", 2 * (time.monotonic() - began))
     failures = [error for error in comm.allgather(failure) if error is not None]
+    if watchdog is not None:
+        watchdog.works()
     if failures:
         raise AgreedError(failures[0])
     return value
 
 
+def require_same(comm: MPI.Comm, asked: Mapping[str, Any]) -> None:
+    """All ranks were asked for the same: they may have been started apart, or see other files.
+
+    Raises
+    ------
+    AgreedError
+        Naming what differs, and where.
+    """
+    everyone = comm.allgather({name: _shown(value) for name, value in asked.items()})
+    first = everyone[0]
+    for rank, other in enumerate(everyone):
+        for name in dict.fromkeys((*first, *other)):
+            if first.get(name) != other.get(name):
+                said = f"{name} {first.get(name)} on rank 0, {other.get(name)} on rank {rank}"
+                raise AgreedError(InputError(f"ranks were asked for different things: {said}"))
+
+
+def _shown(value: object) -> str:
+    """What was asked for; of a file what is in it, too."""
+    path = Path(str(value).partition(":")[0])
+    try:
+        return f"{value} (checksum {zlib.crc32(path.read_bytes()):08x})" if path.is_file() else str(value)
+    except OSError:
+        return str(value)
+
+
 @contextmanager
-def all_or_none(comm: MPI.Comm, limit_s: float = LIMIT_S) -> Iterator[Watchdog]:
-    """End the whole job with one line if this rank fails, or waits for longer than it said it would and `limit_s`."""
+def all_or_none(comm: MPI.Comm, limit_s: float = LIMIT_S, asked: Mapping[str, Any] | None = None) -> Iterator[Watchdog]:
+    """End the whole job with one line if this rank fails, or waits for longer than it said it would and `limit_s`.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+    limit_s : float
+    asked : mapping, optional
+        What this rank was asked for: the same on all.
+    """
     try:
         with watching(comm, limit_s) as watchdog:
+            watchdog.waits("finding each other")
+            watchdog.meets(comm)
+            require_same(comm, asked or {})
+            watchdog.works()
             yield watchdog
     except AgreedError as error:
         raise error.cause from None
@@ -101,9 +143,12 @@ def measure_on_ranks(
     InputError
         On every rank alike, before anything runs.
     """
+    asked = {"command": "run", "algorithms": text, **locals()}
     comm = load_mpi().COMM_WORLD
-    with all_or_none(comm, hang_limit_s) as watchdog:
+    with all_or_none(comm, hang_limit_s, asked) as watchdog:
+        watchdog.waits("saying what each runs on")
         place, facts = Place.of(comm), host_facts(comm)
+        watchdog.works()
         left_out: list[LeftOut] = []
         notes: dict[str, str] = {}
 
@@ -141,7 +186,7 @@ def measure_on_ranks(
             sizes_in_bytes = tuple(moved.sizes)
             return Case(kind, algorithms, sizes_in_bytes, op, dtype, root, comm.size, groups, moved.counts)
 
-        case = agreed(comm, prepare, watchdog)
+        case = agreed(comm, prepare)
         results = list(run_case(comm, case, iterations=iterations, warmup=warmup, watchdog=watchdog))
         place.free()
     if comm.rank:
@@ -212,10 +257,11 @@ def calibrate_on_ranks(
     InputError
         If there is one rank only, or a file cannot be written.
     """
+    asked = {"command": "calibrate", **locals()}
     import topologies
 
     comm = load_mpi().COMM_WORLD
-    with all_or_none(comm):
+    with all_or_none(comm, asked=asked):
 
         def prepare() -> System | None:
             require_file(path, ".toml")

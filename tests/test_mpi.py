@@ -177,7 +177,9 @@ def test_a_script_whose_rank_dies_or_hangs_ends(what, tmp_path, nothing_left, mo
     monkeypatch.setenv("COMMSIM_HANG_LIMIT", "1.5")
     with pytest.raises(ExecutionError, match="failed with exit") as caught:
         python_on_ranks(2, [str(path)], LIMIT_S)
-    if "SIGKILL" not in what:
+    if "SIGSTOP" in what:
+        assert re.search(r"rank 0 of 2 (sees that rank 1 was stopped|has waited .* for rank 1)", str(caught.value))
+    elif "SIGKILL" not in what:
         assert re.search(r"rank 0 of 2 has waited .* for rank 1 in allreduce, ring: a rank has died", str(caught.value))
 
 
@@ -200,7 +202,42 @@ def test_a_rank_that_hangs_in_a_round_ends_the_job(tmp_path, nothing_left):
     """Of `calibrate` and `exchange`: whoever tells its progress is watched."""
     path = tmp_path / "rounds.py"
     path.write_text(ROUNDS)
+    with pytest.raises(ExecutionError, match=r"rank 0 of 2 sees that rank 1 was stopped"):
+        python_on_ranks(2, [str(path)], LIMIT_S)
+    path.write_text(ROUNDS.replace("os.kill(os.getpid(), signal.SIGSTOP)", "signal.pause()"))
     with pytest.raises(ExecutionError, match=r"rank 0 of 2 has waited .* in doing rounds: a rank has died"):
+        python_on_ranks(2, [str(path)], LIMIT_S)
+
+
+APART = """
+import sys, time
+from collectives.mpi import launched_rank
+from experiments import cli
+
+words = (["run", "allreduce", "-a", "ring"], {other})[launched_rank()]
+sys.argv = ["commsim", *words, "--sizes", "8", "--hang-limit", "1"]
+if words == ["nothing"]:
+    import mpi4py.MPI
+    time.sleep(600)
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (
+            ["run", "allreduce", "-a", "linear"],
+            "exit 2: ranks .* different things: algorithms ring on rank 0, linear on",
+        ),
+        (["nothing"], "rank 0 of 2 has waited .* in finding each other"),
+    ],
+)
+def test_ranks_that_were_started_apart(other, said, tmp_path, nothing_left):
+    """By a launcher's `:`, on hosts that see other files: told at once; nothing that is ours: within the limit."""
+    path = tmp_path / "apart.py"
+    path.write_text(APART.format(other=other))
+    with pytest.raises(ExecutionError, match=said):
         python_on_ranks(2, [str(path)], LIMIT_S)
 
 

@@ -36,8 +36,9 @@ def run(
     InputError
         On every rank alike, before anything runs.
     """
+    asked_for = {"command": "exchange", **words, "check": check, "predict": predict, "format": style, "output": output}
     comm = load_mpi().COMM_WORLD
-    with all_or_none(comm):
+    with all_or_none(comm, asked=asked_for):
 
         def prepare() -> tuple[Asked, System | None]:
             if style not in FORMATS:

@@ -4,13 +4,14 @@ import gc
 import itertools
 import threading
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 from mpi4py import MPI
 
 import collectives
-from collectives import contexts, devices, drafts
+from collectives import checks, contexts, devices, drafts
 from collectives.contexts import MOST_CALLS, context_of
 from collectives.plan import Plan
 from collectives.registry import find
@@ -444,3 +445,63 @@ def test_names_are_checked():
         collectives.Bcast(WORLD, np.zeros(3), algorithm=find("allreduce", "ring"))
     with pytest.raises(InputError, match="progress"):
         collectives.Iallreduce(WORLD, IN_PLACE, np.zeros(3), progress="threads")
+
+
+def other_call(comm, what):
+    """A call of the last rank that is not the others'."""
+    length, dtype, op, one = {
+        "nothing": (10, "f4", MPI.SUM, "ring"),
+        "count": (9, "f4", MPI.SUM, "ring"),
+        "type": (10, "f8", MPI.SUM, "ring"),
+        "op": (10, "f4", MPI.MAX, "ring"),
+        "algorithm": (10, "f4", MPI.SUM, "recursive_doubling"),
+        "buffer": (10, "O", MPI.SUM, "ring"),
+    }[what if ME == P - 1 else "nothing"]
+    return comm, IN_PLACE, np.ones(length, dtype), op, one
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (
+            "count",
+            r"allreduce of 10 float32, sum, by ring \(rank 0.*; allreduce of 9 float32, sum, by ring \(rank {last}\)",
+        ),
+        ("type", r"10 float64, sum, by ring \(rank {last}\)"),
+        ("op", r"10 float32, max, by ring \(rank {last}\)"),
+        ("algorithm", r"10 float32, sum, by recursive_doubling \(rank {last}\)"),
+        ("buffer", "holds numbers, not object"),
+    ],
+)
+def test_ranks_that_make_different_calls_are_told(comm, monkeypatch, what, said):
+    """And go on after it."""
+    monkeypatch.setenv("COMMSIM_CHECK", "1")
+    for call in (collectives.Allreduce, collectives.Iallreduce, collectives.Allreduce_init):
+        with pytest.raises(CommsimError, match=said.format(last=P - 1)):
+            call(*other_call(comm, what))
+    barrier, allreduce = partial(collectives.Barrier, comm), partial(collectives.Allreduce, comm, IN_PLACE, np.ones(3))
+    with pytest.raises(InputError, match=r"different calls: allreduce of .* \(rank 0.*; barrier, by"):
+        (barrier if ME == P - 1 else allreduce)()
+    with pytest.raises(InputError, match=r"broadcast of .*, root 1"):
+        collectives.Bcast(comm, np.ones(3), 1 if ME == P - 1 else 0)
+    got = np.ones(3)
+    for _ in range(2):
+        collectives.Allreduce(comm, IN_PLACE, got, algorithm="ring")
+    assert (got == P**2).all()
+
+
+def test_blocks_of_an_alltoallv_must_fit(comm, monkeypatch):
+    monkeypatch.setenv("COMMSIM_CHECK", "1")
+    ones, longer = [1] * P, [1] * (P - 1) + [2]
+    there = (np.ones(9), ones if ME else longer, MPI.DOUBLE)
+    with pytest.raises(InputError, match=f"rank 0 sends 2 elements to rank {P - 1}, which expects 1"):
+        collectives.Alltoallv(comm, there, (np.ones(9), ones, MPI.DOUBLE))
+
+
+def test_a_message_that_does_not_fit_is_told():
+    error = MPI.Exception(MPI.ERR_TRUNCATE)
+    with pytest.raises(
+        ExecutionError, match=r"could not take a message .*; if ranks make different calls, COMMSIM_CHECK=1"
+    ):
+        checks.raise_if_messages_differ(error)
+    checks.raise_if_messages_differ(ValueError())
