@@ -1,7 +1,7 @@
 """Our collectives over the MPI library's own: alternating in a launch, medians over several launches, results checked.
 
 ``python -m benchmarks.real_ranks [COLLECTIVE…]``: our fastest algorithm, by ``commsim run``; an allreduce by default.
-With ``--calls`` what a script has: ``collectives.Bcast(comm, …)`` with ``algorithm="auto"`` over ``comm.Bcast(…)``.
+With ``--calls`` what a script has: ``collectives.Bcast(comm, …)`` over ``comm.Bcast(…)``, by ``--algorithm`` (auto).
 For as many ranks, two to four, as there are cores of their own.
 """
 
@@ -65,20 +65,22 @@ def launch(collective, n_ranks):
         yield n_bytes, best.algorithm, best.time_s / library.time_s, sum(row.n_wrong for row in rows)
 
 
-def launch_calls(collective, n_ranks):
+def launch_calls(collective, n_ranks, algorithm):
     """The same of calls as a script makes them."""
-    for line in python_on_ranks(n_ranks, ["-m", "benchmarks.real_ranks", "--on-ranks", collective], 120).splitlines():
+    words = ["-m", "benchmarks.real_ranks", "--on-ranks", "--algorithm", algorithm, collective]
+    for line in python_on_ranks(n_ranks, words, 120).splitlines():
         yield json.loads(line)
 
 
-def time_calls(collective):
+def time_calls(collective, algorithm):
     """On each rank: time calls of ours and mpi4py's in turn; rank 0 prints a line for each size."""
     comm = load_mpi().COMM_WORLD
     for n_bytes in GOALS:
         whole, others, block = (paged(n_bytes // n).view(np.int32) for n in (1, 1, comm.size))
         arguments, result = arguments_of(collective, comm, whole, others, block)
         name, results = CALLS[collective], []
-        calls = [partial(getattr(collectives, name), comm, *arguments), partial(getattr(comm, name), *arguments)]
+        ours = partial(getattr(collectives, name), comm, *arguments, algorithm=algorithm)
+        calls = [ours, partial(getattr(comm, name), *arguments)]
 
         def reset(arrays=(whole, others, block)):
             for array in arrays:
@@ -92,7 +94,7 @@ def time_calls(collective):
         ours_s, theirs_s = np.median(slowest_times(timed, comm, reset, *repeats(n_bytes, 20, 5)), axis=1)
         n_wrong = comm.allreduce(int((results[0] != results[1]).sum()))
         if comm.rank == 0:
-            print(json.dumps([n_bytes, "auto", ours_s / theirs_s, n_wrong]), flush=True)
+            print(json.dumps([n_bytes, algorithm, ours_s / theirs_s, n_wrong]), flush=True)
 
 
 def arguments_of(collective, comm, whole, others, block):
@@ -139,17 +141,19 @@ def main(words=()):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real_ranks")
     parser.add_argument("collectives", nargs="*", default=["allreduce"], metavar="COLLECTIVE")
     parser.add_argument("--calls", action="store_true", help="calls as a script makes them")
+    parser.add_argument("--algorithm", default="auto", help="of the calls")
     parser.add_argument("--launches", type=int, default=5)
     parser.add_argument("--on-ranks", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     if unknown := set(asked.collectives) - set(CALLS):
         parser.error(f"{', '.join(sorted(unknown))}: choose of {', '.join(CALLS)}")
     if asked.on_ranks:
-        time_calls(*asked.collectives)
+        time_calls(*asked.collectives, asked.algorithm)
         return
     for n_ranks in range(2, min(4, len(os.sched_getaffinity(0))) + 1):
         for collective in asked.collectives:
-            report(collective, n_ranks, asked.launches, launch_calls if asked.calls else launch)
+            once = partial(launch_calls, algorithm=asked.algorithm) if asked.calls else launch
+            report(collective, n_ranks, asked.launches, once)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from collectives.memory import Memory
+from collectives.memory import Memory, paged
 from collectives.operations import OPS, Array, Operation, operation
 from commsim.algorithm import SCATTERED
 from commsim.collective import Collective
@@ -304,7 +304,7 @@ class LibraryPlan:
         sizes = np.diff(blocks)
         own = buffer[blocks[comm.rank] : blocks[comm.rank + 1]]
         at_root, in_place = comm.rank == root, MPI.IN_PLACE
-        part = np.empty(len(own), buffer.dtype)
+        part = paged(own.nbytes).view(buffer.dtype)  # as aligned as what it is timed beside
         if counts is not None:
             there, here = counts[comm.rank], counts[:, comm.rank]
             ends = [[array, n, np.cumsum(n) - n, kind] for array, n in ((buffer, there), (output, here))]
