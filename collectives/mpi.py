@@ -89,6 +89,7 @@ def load_mpi() -> Any:
         launcher, and ranks abort), or if the launcher is another MPI's, and each rank takes itself to be alone.
     """
     refuse_two_wheels()
+    refuse_other_launcher()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -133,6 +134,23 @@ def refuse_two_wheels() -> None:
         raise ExecutionError(
             f"the wheels {' and '.join(found)} are both installed and overwrite each other's mpiexec: "
             f"pip uninstall {' '.join(found)}, then install one of them"
+        )
+
+
+def refuse_other_launcher() -> None:
+    """MPICH's wheel knows no PMIx, which Open MPI's launcher speaks: each rank would abort, with words for developers.
+
+    Raises
+    ------
+    ExecutionError
+        If both meet.
+    """
+    found = _launcher()
+    is_hydras = "PMI_RANK" in os.environ  # started inside the other's job
+    if found is not None and found.name.startswith("Open MPI") and not is_hydras and _is_installed("mpich"):
+        raise ExecutionError(
+            f"{found.name} started this rank, and mpi4py uses MPICH, by wheel: use the mpiexec that came with it, "
+            "in the same folder as this Python"
         )
 
 

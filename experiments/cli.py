@@ -90,12 +90,12 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    """One line, from one rank; the others end after it, since some launchers end the job with the first that does."""
-    from collectives.mpi import launched_rank
+    """One line, from one rank; the others end after it, since launchers other than Hydra end the job with the first."""
+    from collectives.mpi import launched_by, launched_rank
 
     if launched_rank() == 0:
         print(f"commsim: {message}", file=sys.stderr, flush=True)  # noqa: T201
-    else:
+    elif not launched_by().startswith("Hydra"):
         time.sleep(LATE_S)
     sys.exit(code)
 

@@ -199,6 +199,18 @@ STEP = {"SLURM_JOB_ID": "17", "SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}
 BATCH = {"SLURM_JOB_ID": "17", "SLURM_PROCID": "0"}  # of a script of sbatch, before any srun
 
 
+def test_a_wheel_under_the_other_ones_launcher_is_refused(monkeypatch):
+    monkeypatch.setattr(mpi, "_is_installed", lambda name: name == "mpich")
+    for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    mpi.refuse_other_launcher()
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+    with pytest.raises(ExecutionError, match="Open MPI's mpiexec started this rank, and mpi4py uses MPICH"):
+        mpi.refuse_other_launcher()
+    monkeypatch.setenv("PMI_RANK", "0")
+    mpi.refuse_other_launcher()
+
+
 @pytest.mark.parametrize(
     ("environment", "rank", "said", "is_known"),
     [
