@@ -136,6 +136,15 @@ def is_stopped(process: int) -> bool:
         return False
 
 
+def age_s() -> float:
+    """How long this process has lived; 0 where nobody can tell."""
+    try:
+        began = int((STATES / "self" / "stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    except (OSError, AttributeError, IndexError, ValueError):
+        return 0.0
+
+
 _current: list[Watchdog] = []
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from collectives.mpi import Place, load_mpi
 from collectives.operations import operation
-from collectives.watchdog import LIMIT_S, Watchdog, current, watching
+from collectives.watchdog import LIMIT_S, Watchdog, age_s, current, watching
 from commsim import Algorithm, CommsimError, Result, System
 from commsim.collective import collective_named
 from commsim.errors import InputError, RefusedError
@@ -104,7 +104,7 @@ def all_or_none(comm: MPI.Comm, limit_s: float = LIMIT_S, asked: Mapping[str, An
     """
     try:
         with watching(comm, limit_s) as watchdog:
-            watchdog.waits("finding each other")
+            watchdog.waits("finding each other", age_s())  # others may take twice as long to come here
             watchdog.meets(comm)
             require_same(comm, asked or {})
             watchdog.works()
