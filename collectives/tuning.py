@@ -61,7 +61,7 @@ class Rule:
             least = "n_ranks and ranks_per_node are at least 1, n_bytes at least 0"
             raise InputError(f"{self}: {least}, and algorithms names some")
         for spec in self.algorithms:
-            find(self.collective, spec)
+            _require(self.collective, spec)
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,12 @@ def _rule(path: str | Path, number: int, row: Any) -> Rule:
         raise InputError(f"decision table {path}, rule {number}: {error} is missing") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"decision table {path}, rule {number}: {error}") from None
+
+
+@cache
+def _require(collective: str, spec: str) -> None:
+    """Refuse what is no algorithm; a table names each a hundred times."""
+    find(collective, spec)
 
 
 def _in_one_node(n_ranks: int, ranks_per_node: int) -> bool:
