@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,11 +104,9 @@ class Check:
         except CommsimError as error:
             failure = error
         said = Said.of(asked, call, self._comm.rank) if failure is None else Said("", failure=str(failure))
-        if self._watchdog is not None:
-            self._watchdog.waits(f"comparing calls, this one {said.words or said.failure}")
-        everyone = self._comm.allgather(said)
-        if self._watchdog is not None:
-            self._watchdog.works()
+        what = f"comparing calls, this one {said.words or said.failure}"
+        with nullcontext() if self._watchdog is None else self._watchdog.waiting(what):
+            everyone = self._comm.allgather(said)
         if failure is not None:
             raise failure
         _require_none_failed(asked.collective, everyone)

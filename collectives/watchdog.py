@@ -71,6 +71,13 @@ class Watchdog:
         self._what, self._patience_s, self._watched = what, patience_s, threading.get_ident()
         self._beats += 1
 
+    @contextmanager
+    def waiting(self, what: str, patience_s: float = 0.0) -> Iterator[None]:
+        """Wait for something, and then for nobody; where it fails, it is still waited for."""
+        self.waits(what, patience_s)
+        yield
+        self.works()
+
     def begins(self, what: str) -> None:
         """A round of something begins, after which another one does: it may take :data:`ROUNDS` times the longest."""
         now = time.monotonic()

@@ -7,7 +7,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,12 +54,9 @@ def agreed(comm: MPI.Comm, prepare: Callable[[], Value]) -> Value:
         value, failure = prepare(), None
     except CommsimError as error:
         failure = error
-    watchdog = current()
-    if watchdog is not None:
-        watchdog.waits("agreeing on the case", 2 * (time.monotonic() - began))
-    failures = [error for error in comm.allgather(failure) if error is not None]
-    if watchdog is not None:
-        watchdog.works()
+    watchdog, patience_s = current(), 2 * (time.monotonic() - began)
+    with nullcontext() if watchdog is None else watchdog.waiting("agreeing on the case", patience_s):
+        failures = [error for error in comm.allgather(failure) if error is not None]
     if failures:
         raise AgreedError(failures[0])
     return value
@@ -104,10 +101,9 @@ def all_or_none(comm: MPI.Comm, limit_s: float = LIMIT_S, asked: Mapping[str, An
     """
     try:
         with watching(comm, limit_s) as watchdog:
-            watchdog.waits("finding each other", age_s())  # others may take twice as long to come here
-            watchdog.meets(comm)
-            require_same(comm, asked or {})
-            watchdog.works()
+            with watchdog.waiting("finding each other", age_s()):  # others may take twice as long to come here
+                watchdog.meets(comm)
+                require_same(comm, asked or {})
             yield watchdog
     except AgreedError as error:
         raise error.cause from None
@@ -146,9 +142,8 @@ def measure_on_ranks(
     asked = {"command": "run", "algorithms": text, **locals()}
     comm = load_mpi().COMM_WORLD
     with all_or_none(comm, hang_limit_s, asked) as watchdog:
-        watchdog.waits("saying what each runs on")
-        place, facts = Place.of(comm), host_facts(comm)
-        watchdog.works()
+        with watchdog.waiting("saying what each runs on"):
+            place, facts = Place.of(comm), host_facts(comm)
         left_out: list[LeftOut] = []
         notes: dict[str, str] = {}
 
